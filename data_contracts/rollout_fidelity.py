@@ -1,0 +1,24 @@
+"""How well the predictor follows chains of held-out edits, beside "no change" (spec 4, 6)."""
+
+from __future__ import annotations
+
+import pandera.polars as pa
+
+from data_contracts import columns
+
+
+class RolloutFidelity(columns.Table):
+    """One row a holdout, number of edits and edit type (`all`: all together). The last step of a row is judged."""
+
+    holdout: str = pa.Field(isin=list(columns.HOLDOUTS), description="holdout that the rows come from")
+    k: int = pa.Field(ge=1, description="edits in a row")
+    edit_type: str = pa.Field(description="type of the first edit, or all")
+    n: int = pa.Field(ge=1, description="rows")
+    skill: float = pa.Field(nullable=True, description="1 - sum of squared errors / that of no change; 0 is no change")
+    skill_low: float = pa.Field(nullable=True, description="lower end of its 95 % bootstrap interval")
+    skill_high: float = pa.Field(nullable=True, description="upper end of its 95 % bootstrap interval")
+    delta_cosine: float = pa.Field(nullable=True, description="mean cosine of predicted and actual change")
+    cosine: float = pa.Field(description="mean cosine of predicted and actual state")
+    l2: float = pa.Field(ge=0, description="mean distance of predicted and actual state")
+    naive_cosine: float = pa.Field(description="the same for no change")
+    naive_l2: float = pa.Field(ge=0, description="the same for no change")

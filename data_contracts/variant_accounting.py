@@ -1,0 +1,34 @@
+"""What became of every allele that was read (spec 1)."""
+
+from __future__ import annotations
+
+import pandera.polars as pa
+
+from data_contracts import columns
+
+RETAINED = "retained"
+REASONS = (
+    "too_long",
+    "symbolic",
+    "spanning_deletion",
+    "breakend",
+    "ambiguous_base",
+    "no_alt",
+    "ref_mismatch",
+    "contig_unknown",
+    "filtered",
+    "duplicate",
+    "low_af",
+    "out_of_range",
+)
+
+
+class VariantAccounting(columns.Table):
+    """Alleles by source, contig and reason; retained plus excluded equals the number of alleles read."""
+
+    source: str = pa.Field(
+        str_length={"min_value": 1}, description="input that the alleles came from: gnomad, clinvar, phased"
+    )
+    contig: str = pa.Field(description="sequence name in the FASTA, or the file's own name where the FASTA has none")
+    reason: str = pa.Field(isin=[RETAINED, *REASONS], description="why the allele was left out, or retained")
+    n_alleles: int = pa.Field(ge=0, description="number of alternate alleles")

@@ -1,0 +1,247 @@
+"""A reference genome as one memory-mapped array of bases, and its grid of windows (spec 3).
+
+Belongs here: FASTA to bases, names of contigs, windows and which of them is the most central. Does not: variants,
+annotation, or which windows are held out.
+
+The concept: a FASTA is turned once into a folder that the operating system pages in on demand, so that opening a whole
+genome is instant, every process shares its pages, and a window is a view that costs nothing:
+
+    bases.bin      uint8 ASCII, upper case, everything outside ACGT is N; contig after contig
+    soft_mask.bin  one bit a base, set where the FASTA has lower case
+    genome.json    contigs: name, length in bp, offset in bases.bin (a multiple of 8)
+
+The folder's name is a fingerprint of the FASTA's resolved path, size, modification time and this format's version.
+It does NOT notice a FASTA rewritten in place with the same size and the same time stamp.
+Coordinates are 0-based, half-open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geno_model.genomics.errors import InputError
+from geno_model.genomics.text_input import open_bytes
+
+FORMAT_VERSION = 1
+WINDOW_BP = 12_288
+STRIDE_BP = 8_192
+
+_BLOCK = 8 << 20
+_BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
+_NCBI_NAMES = {23: "X", 24: "Y", 12920: "MT"}  # RefSeq accessions NC_0000NN of human chromosomes, NC_012920 of chrM
+
+
+class Genome:
+    """Bases of a FASTA, memory-mapped and read-only. Make one with `Genome.open`."""
+
+    def __init__(self, fasta: Path, folder: Path) -> None:
+        """fasta: the file this came from; folder: its cache folder, complete."""
+        table = json.loads((folder / "genome.json").read_text())["contigs"]
+        self.fasta = fasta
+        self.contigs: dict[str, int] = {row["name"]: row["length"] for row in table}
+        self._offsets: dict[str, int] = {row["name"]: row["offset"] for row in table}
+        # Plain ndarrays on the map: slices of np.memmap carry a slow subclass, the pages are the same.
+        self._bases = np.asarray(np.memmap(folder / "bases.bin", dtype=np.uint8, mode="r"))
+        self._mask = np.asarray(np.memmap(folder / "soft_mask.bin", dtype=np.uint8, mode="r"))
+        self._aliases: dict[str, str] = {}
+        for name in self.contigs:
+            self._aliases.setdefault(_plain_name(name), name)
+
+    @classmethod
+    def open(cls, fasta: Path | str, cache_dir: Path | str | None = None) -> Genome:
+        """The genome of a FASTA (plain, gzip or bgzip; no index needed), building its cache folder the first time.
+
+        cache_dir: default `$GENO_CACHE`, else `~/.cache/geno-lewm`. Several processes may open the same FASTA at once.
+        Raises InputError for a missing, empty or truncated file and for one that is no FASTA.
+        """
+        path = Path(fasta).expanduser().resolve()
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise InputError(f"FASTA not found: {path}; check the path, or download the reference first") from None
+        root = Path(cache_dir or os.environ.get("GENO_CACHE") or Path.home() / ".cache" / "geno-lewm").expanduser()
+        identity = json.dumps([str(path), status.st_size, status.st_mtime_ns, FORMAT_VERSION])
+        folder = root / "genomes" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        if not (folder / "genome.json").is_file():
+            _build(path, folder)
+        return cls(path, folder)
+
+    def resolve(self, contig: str) -> str | None:
+        """This FASTA's name of a contig that others call `chr1`, `1` or `NC_000001.11`, `M`, `MT` or `chrM`.
+
+        None when there is none. An exact match always wins.
+        """
+        return contig if contig in self.contigs else self._aliases.get(_plain_name(contig))
+
+    def bases(self, contig: str) -> NDArray[np.uint8]:
+        """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""
+        offset = self._offsets[contig]
+        return self._bases[offset : offset + self.contigs[contig]]
+
+    def window(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.uint8]:
+        """Bases of [start_bp, end_bp), ASCII, a read-only view. Raises ValueError when the span leaves the contig."""
+        self._require_span(contig, start_bp, end_bp)
+        offset = self._offsets[contig]
+        return self._bases[offset + start_bp : offset + end_bp]
+
+    def soft_mask(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.bool_]:
+        """Whether each base of [start_bp, end_bp) is lower case in the FASTA (a repeat, by custom)."""
+        self._require_span(contig, start_bp, end_bp)
+        first = (self._offsets[contig] + start_bp) // 8
+        skip = start_bp % 8  # offsets are multiples of 8
+        last = first + (skip + end_bp - start_bp + 7) // 8
+        return np.unpackbits(self._mask[first:last])[skip : skip + end_bp - start_bp].astype(np.bool_)
+
+    def sha256(self, contig: str, start_bp: int, end_bp: int) -> str:
+        """SHA-256, hexadecimal, of the upper-case bases of [start_bp, end_bp)."""
+        return hashlib.sha256(self.window(contig, start_bp, end_bp).data).hexdigest()
+
+    def _require_span(self, contig: str, start_bp: int, end_bp: int) -> None:
+        if not 0 <= start_bp <= end_bp <= self.contigs[contig]:
+            raise ValueError(f"[{start_bp}, {end_bp}) is no span of {contig}, which has {self.contigs[contig]} bp")
+
+
+def grid_windows(
+    contig_length: int, window_bp: int = WINDOW_BP, stride_bp: int = STRIDE_BP
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The grid of windows of a contig: starts, core starts and core ends, each (n,), 0-based half-open.
+
+    The last window is flush with the contig's end. The core of a window holds the bases for which it is the most
+    central: its centre (start + window / 2) is the nearest to the middle of the base, a tie going left. Cores tile the
+    contig. A contig shorter than a window has no windows: three empty arrays.
+
+        windows   [-----0-----)
+                        [-----1-----)
+                           [-----2-----)     flush
+        cores     [  0    )[ 1  )[  2  )
+    """
+    if window_bp < 1 or stride_bp < 1:
+        raise ValueError(f"window_bp {window_bp} and stride_bp {stride_bp} must be at least 1")
+    last = contig_length - window_bp
+    if last < 0:
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty, empty
+    starts = np.arange(0, last + 1, stride_bp, dtype=np.int64)
+    if starts[-1] != last:
+        starts = np.append(starts, np.int64(last))
+    # Base p has its middle at p + 1/2; it is nearest to the left centre while 2 p + 1 <= both centres together.
+    borders = (starts[:-1] + starts[1:] + window_bp + 1) // 2
+    return starts, np.append(np.int64(0), borders), np.append(borders, np.int64(contig_length))
+
+
+def most_central(
+    pos0: NDArray[np.integer], contig_length: int, window_bp: int = WINDOW_BP, stride_bp: int = STRIDE_BP
+) -> NDArray[np.int64]:
+    """Start of the window in which each 0-based position lies most centrally; -1 where there is none (n,)."""
+    starts, core_starts, _ = grid_windows(contig_length, window_bp, stride_bp)
+    inside = (pos0 >= 0) & (pos0 < contig_length)
+    if starts.size == 0:
+        return np.full(len(pos0), -1, dtype=np.int64)
+    return np.where(inside, starts[np.searchsorted(core_starts, pos0, side="right") - 1], -1)
+
+
+def _plain_name(contig: str) -> str:
+    """A contig's name without the habits of its source: `chr` dropped, RefSeq numbers and `M` spelled out."""
+    accession = re.fullmatch(r"NC_0*(\d+)(\.\d+)?", contig)
+    if accession:
+        number = int(accession[1])
+        return _NCBI_NAMES.get(number, str(number)) if number <= 24 or number in _NCBI_NAMES else contig
+    name = contig[3:] if contig[:3].lower() == "chr" and len(contig) > 3 else contig
+    return "MT" if name.upper() in ("M", "MT") else name.upper() if name.upper() in ("X", "Y") else name
+
+
+def _build(fasta: Path, folder: Path) -> None:
+    """Write the cache folder of a FASTA under another name and rename it; if someone was faster, keep theirs."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with (temporary / "bases.bin").open("wb") as bases, (temporary / "soft_mask.bin").open("wb") as mask:
+            writer = _Writer(fasta, bases, mask)
+            with open_bytes(fasta, "FASTA") as stream:
+                for name, sequence in _sequences(stream, fasta):
+                    writer.add(name, sequence)
+            contigs = writer.finish()
+        (temporary / "genome.json").write_text(json.dumps({"version": FORMAT_VERSION, "contigs": contigs}))
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "genome.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sequences(stream: IO[bytes], fasta: Path) -> Iterator[tuple[str | None, bytes]]:
+    """(name, b"") where a contig begins, (None, bases as written, without white space) for each piece of it."""
+    at_line_start = True
+    while block := stream.read(_BLOCK):
+        text = b"\n" + block if at_line_start else block
+        last_header = text.rfind(b"\n>")
+        if last_header >= 0 and text.find(b"\n", last_header + 1) < 0:
+            text += stream.readline()  # the block ends inside a header line
+        at_line_start = text.endswith(b"\n")
+        bases, *records = text.split(b"\n>")
+        yield None, bases.translate(None, b" \t\r\n")
+        for record in records:
+            header, _, bases = record.partition(b"\n")
+            words = header.split(maxsplit=1)
+            if not words or header[:1].isspace():
+                raise InputError(f"FASTA {fasta} has a header line without a name; every `>` needs one")
+            yield words[0].decode("ascii", "replace"), b""
+            yield None, bases.translate(None, b" \t\r\n")
+
+
+class _Writer:
+    """Appends contigs to the two files and keeps their table."""
+
+    def __init__(self, fasta: Path, bases: IO[bytes], mask: IO[bytes]) -> None:
+        self._fasta, self._bases, self._mask = fasta, bases, mask
+        self._contigs: list[dict[str, str | int]] = []
+        self._names: set[str] = set()
+        self._written = 0
+        self._mask_tail = np.empty(0, dtype=np.bool_)  # fewer than 8 bits that do not fill a byte yet
+
+    def add(self, name: str | None, sequence: bytes) -> None:
+        """Begin a contig (name), or add bases to the one begun (None)."""
+        if name is not None:
+            if name in self._names:
+                raise InputError(f"FASTA {self._fasta} holds the contig {name} twice; names must be unique")
+            self._pad()
+            self._names.add(name)
+            self._contigs.append({"name": name, "length": 0, "offset": self._written})
+        elif sequence:
+            if not self._contigs:
+                raise InputError(f"{self._fasta} is no FASTA: expected a line that starts with `>` before any bases")
+            self._contigs[-1]["length"] = int(self._contigs[-1]["length"]) + len(sequence)
+            self._append(sequence)
+
+    def finish(self) -> list[dict[str, str | int]]:
+        """The table of contigs; raises InputError when there are no bases."""
+        if not self._written:
+            raise InputError(f"FASTA {self._fasta} is empty: expected `>name` lines followed by bases")
+        self._pad()
+        return self._contigs
+
+    def _append(self, sequence: bytes) -> None:
+        self._bases.write(sequence.translate(_BASE_TABLE))
+        self._written += len(sequence)
+        lower = np.concatenate([self._mask_tail, np.frombuffer(sequence, dtype=np.uint8) >= ord("a")])
+        whole = len(lower) // 8 * 8
+        self._mask.write(np.packbits(lower[:whole]).tobytes())
+        self._mask_tail = lower[whole:]
+
+    def _pad(self) -> None:
+        """Fill up to a multiple of 8, so that a contig's bits begin with a byte."""
+        if missing := -self._written % 8:
+            self._append(b"N" * missing)

@@ -1,0 +1,145 @@
+"""VCF text to columns, a chunk at a time (spec 1).
+
+Belongs here: streaming a VCF (plain, gzip or bgzip, a file or standard input) into data frames of its records, and
+pulling one key out of INFO. Does not: what an allele means (`alleles`), genotypes, writing.
+
+The concept: a chunk is some megabytes of whole lines, split into columns by polars at once; no Python loop touches a
+record, and memory does not grow with the file. Records are numbered from 0 in the order of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import polars as pl
+
+from geno_model.genomics.errors import InputError
+from geno_model.genomics.text_input import open_bytes
+
+CHUNK_BYTES = 8 << 20
+FIXED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "qual", "filter", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class VcfChunk:
+    """Some consecutive records of a VCF.
+
+    header: all lines that start with `#`, without line ends, the same list in every chunk.
+    lines: record i64 (0-based in the file), chrom, pos i64 (1-based), id, ref, alt, qual, filter, info (text as
+    written), rest (FORMAT and samples as one tab-separated text; null where absent or not asked for).
+    """
+
+    header: list[str]
+    lines: pl.DataFrame
+
+
+def read_vcf_chunks(
+    path: Path | str, *, chunk_bytes: int = CHUNK_BYTES, n_columns: Literal[8] | None = None
+) -> Iterator[VcfChunk]:
+    """The records of a VCF in chunks of about `chunk_bytes` of text; at least one chunk, empty for a VCF of no records.
+
+    path: a file or "-" for standard input. n_columns: 8 leaves FORMAT and samples out (`rest` is null), None keeps
+    them. CRLF line ends, a header without `##fileformat` and empty lines are tolerated.
+    Raises InputError for a missing or truncated file, for one that is no VCF, and for a malformed record, by number.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    with open_bytes(path, "VCF") as stream:
+        header, block = _read_header(stream, name)
+        n_records = 0
+        is_first = True
+        for text in _whole_lines(stream, block, chunk_bytes):
+            lines = _columns(text, n_records, name, n_columns)
+            n_records += lines.height
+            if lines.height:
+                is_first = False
+                yield VcfChunk(header, lines)
+        if is_first:
+            yield VcfChunk(header, _columns(b"", 0, name, n_columns))
+
+
+def info_field(info: pl.Expr | str, key: str) -> pl.Expr:
+    """The text of `KEY=value` in an INFO column; null where the key is absent or a flag.
+
+    info: an expression, or the name of the column. The key is matched whole: `AF` never finds `LDAF` or `AF_afr`.
+    """
+    column = pl.col(info) if isinstance(info, str) else info
+    return column.str.extract(f"(?:^|;){re.escape(key)}=([^;]*)", 1)
+
+
+def _read_header(stream: BinaryIO, name: str) -> tuple[list[str], bytes]:
+    """Header lines, and the first record (b"" when there is none)."""
+    header: list[str] = []
+    while line := stream.readline():
+        if line.startswith((b"BCF\2", b"BAM\1")):
+            raise InputError(f"{name} is BCF or another binary format; expected VCF: bcftools view -Oz -o out.vcf.gz")
+        if line.startswith(b"#"):
+            header.append(_text(line).rstrip("\r\n"))
+        elif line.strip():
+            break
+    if not any(line.startswith("#CHROM") for line in header):
+        raise InputError(f"{name} is no VCF: expected header lines that end with `#CHROM  POS  ID  REF  ALT ...`")
+    return header, line
+
+
+def _whole_lines(stream: BinaryIO, block: bytes, chunk_bytes: int) -> Iterator[bytes]:
+    """Text in pieces of about `chunk_bytes` that end where a line ends."""
+    while more := stream.read(chunk_bytes):
+        block += more
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield block[:end]
+            block = block[end:]
+    if block:
+        yield block
+
+
+def _columns(text: bytes, first_record: int, name: str, n_columns: Literal[8] | None) -> pl.DataFrame:
+    """Whole lines as typed columns."""
+    fields = [f"field_{index}" for index in range(len(FIXED_COLUMNS) + 1)]
+    split = (
+        pl.select(line=pl.lit(pl.Series([_text(text)])).str.split("\n").explode())
+        .select(pl.col("line").str.strip_chars_end("\r"))
+        .filter(pl.col("line") != "")
+        .select(pl.col("line").str.splitn("\t", len(fields)).alias("fields"))
+        .unnest("fields")
+    )
+    rest = pl.col("field_8") if n_columns is None else pl.lit(None, dtype=pl.String)
+    lines = split.select(
+        pl.int_range(first_record, first_record + pl.len(), dtype=pl.Int64).alias("record"),
+        pl.col("field_0").alias("chrom"),
+        pl.col("field_1").cast(pl.Int64, strict=False).alias("pos"),
+        *(pl.col(f"field_{index}").alias(FIXED_COLUMNS[index]) for index in range(2, len(FIXED_COLUMNS))),
+        rest.alias("rest"),
+    )
+    _require_records(lines, split, name)
+    return lines
+
+
+def _require_records(lines: pl.DataFrame, split: pl.DataFrame, name: str) -> None:
+    """Raise InputError for the first record without eight columns, a contig, or a whole number as position."""
+    is_short = split["field_7"].is_null()
+    is_bad = is_short | lines["pos"].is_null() | (lines["chrom"] == "")
+    if not is_bad.any():
+        return
+    row = int(is_bad.arg_max() or 0)
+    if is_short[row]:
+        found = f"{sum(value is not None for value in split.row(row))} tab-separated columns"
+        expected = "at least 8 (CHROM POS ID REF ALT QUAL FILTER INFO)"
+    else:
+        found, expected = "no contig name or no whole number as POS", "both"
+    raise InputError(
+        f"{name}: record {lines['record'][row] + 1} (the first is 1) is malformed: found {found}, expected {expected}; "
+        f"correct or remove that line ({int(is_bad.sum())} like it in this part of the file)"
+    )
+
+
+def _text(raw: bytes) -> str:
+    """UTF-8, as VCF asks; else Latin-1, which never fails, so that one odd name in INFO does not stop a file."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -1,0 +1,113 @@
+"""The encoder, the state contract, and the states that the predictor learns from (spec 2, 3)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
+from geno_model.encoder.state_contract import StateContract
+from geno_pipeline.assets import PROFILE, folder_asset, open_genome
+from geno_pipeline.build.pretraining import PretrainSettings, pretrain
+from geno_pipeline.build.states import build_states
+from geno_pipeline.evaluation.plots import line_picture
+from geno_pipeline.storage import Storage
+
+
+def open_encoder(storage: Storage) -> CarbonStateEncoder:
+    """The encoder of this storage, checked against the state contract."""
+    return load_encoder(storage.path / "demo_encoder", read_contract(storage))
+
+
+def read_contract(storage: Storage) -> StateContract:
+    """The one state contract of this storage."""
+    return StateContract.from_dict(json.loads((storage.path / "encoder_identity" / "contract.json").read_text()))
+
+
+@folder_asset("encoder", settings=[PROFILE.encoder], deps=["reference_genome"])
+def demo_encoder(storage: dg.ResourceParam[Storage], reference_windows: pl.DataFrame) -> dg.MaterializeResult:
+    """A small DNA language model of Carbon's architecture, trained here to guess the next six bases.
+
+    It stands in for Carbon where Carbon's weights are not at hand. It never sees a held-out window.
+    """
+    settings = PROFILE.encoder
+    result = pretrain(
+        open_genome(),
+        reference_windows,
+        PretrainSettings(
+            hidden=settings.hidden,
+            n_layers=settings.layers,
+            n_heads=settings.heads,
+            n_steps=settings.steps,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            seed=settings.seed,
+            time_budget_s=settings.time_budget_s,
+        ),
+        storage.path / "demo_encoder",
+    )
+    steps, losses = zip(*result.history, strict=True)
+    return storage.folder_result(
+        "demo_encoder",
+        {
+            "parameters": result.n_parameters,
+            "steps": result.n_steps,
+            "tokens": result.n_tokens,
+            "loss_nats_per_six_mer": losses[-1],
+            "tokens_per_second": round(result.n_tokens / result.seconds),
+            "loss": line_picture(steps, losses, "step", "cross entropy (nats per six-mer; chance 8.32)"),
+        },
+    )
+
+
+@folder_asset("encoder", settings=[PROFILE.state, PROFILE.windows], deps=["demo_encoder"])
+def encoder_identity(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+    """Who the encoder is and what a state means: one value that every table of states carries and every step compares."""
+    fields: dict[str, Any] = {
+        "window_bp": PROFILE.windows.window_bp,
+        "stride_bp": PROFILE.windows.stride_bp,
+        "fit_side": PROFILE.state.fit_side,
+        "layer": PROFILE.state.layer,
+        "pooling": "centered_mean",
+        "radius_tokens": PROFILE.state.radius_tokens,
+        "normalise": True,
+        "dtype": "float32",
+        "context": PROFILE.state.context,
+    }
+    contract = CarbonStateEncoder.load(storage.path / "demo_encoder", fields).contract
+    with storage.fresh_folder("encoder_identity") as folder:
+        (folder / "contract.json").write_text(json.dumps(contract.to_dict(), sort_keys=True, indent=1) + "\n")
+    return storage.folder_result("encoder_identity", contract.to_dict())
+
+
+@folder_asset("states", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+def training_states(storage: dg.ResourceParam[Storage], training_edits: pl.DataFrame) -> dg.MaterializeResult:
+    """The state of every training window before and after each of its edits, so that training needs no encoder."""
+    return _states("training_states", storage, training_edits)
+
+
+@folder_asset("states", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+def validation_states(storage: dg.ResourceParam[Storage], validation_edits: pl.DataFrame) -> dg.MaterializeResult:
+    """The same for edits of the three holdouts, which training never sees."""
+    return _states("validation_states", storage, validation_edits)
+
+
+def _states(asset: str, storage: Storage, rows: pl.DataFrame) -> dg.MaterializeResult:
+    folder: Path = storage.folder(asset)
+    counts = build_states(rows, open_genome(), open_encoder(storage), folder)
+    n_edits = int(rows["k"].sum())
+    return storage.folder_result(
+        asset,
+        {
+            "rows": counts.n_rows,
+            "edits": n_edits,
+            "shards": counts.n_shards,
+            "shards_kept_from_before": counts.n_shards_kept,
+            "tokens_run": counts.n_tokens,
+            "tokens_per_edit": round(counts.n_tokens / n_edits, 1) if n_edits else 0.0,
+        },
+    )

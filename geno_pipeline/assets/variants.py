@@ -1,0 +1,81 @@
+"""Variants of populations and of patients, every allele accounted for (group `variants`, spec 1, 3, 9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from geno_pipeline.assets import INPUTS, PROFILE, open_genome, table_asset
+from geno_pipeline.build.accounting import ELSEWHERE, count_alleles, in_order, parts_by_contig, require_all_counted
+from geno_pipeline.build.variants import ingest_clinvar, ingest_gnomad, ingest_phased
+from geno_pipeline.storage import Storage, markdown_table, write_table
+
+PARTS = "variant_accounting_parts"
+FILES: dict[str, list[Path]] = {
+    "gnomad": [PROFILE.input_path(path) for path in PROFILE.inputs.gnomad],
+    "clinvar": [PROFILE.input_path(PROFILE.inputs.clinvar)],
+    "phased": [PROFILE.input_path(PROFILE.inputs.phased)],
+}
+
+
+@table_asset(
+    "variants",
+    partitioned=True,
+    settings=[PROFILE.inputs.gnomad, PROFILE.inputs.an_where_af_missing, PROFILE.mix.min_af],
+    deps=[*INPUTS, "reference_genome"],
+)
+def gnomad_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
+    """Alleles that are common in the population, and so mostly harmless: trimmed, left-aligned, with frequency."""
+    frame, accounting = ingest_gnomad(
+        FILES["gnomad"],
+        open_genome(),
+        context.partition_keys,
+        an_where_af_missing=PROFILE.inputs.an_where_af_missing,
+        min_af=PROFILE.mix.min_af,
+    )
+    _account(context, storage, "gnomad", accounting)
+    return frame
+
+
+@table_asset("variants", partitioned=True, settings=[PROFILE.inputs.clinvar], deps=[*INPUTS, "reference_genome"])
+def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
+    """Alleles that laboratories judged: pathogenic, benign or uncertain, with review stars, consequence and gene."""
+    frame, accounting = ingest_clinvar(FILES["clinvar"][0], open_genome(), context.partition_keys)
+    _account(context, storage, "clinvar", accounting)
+    return frame
+
+
+@table_asset("variants", partitioned=True, settings=[PROFILE.inputs.phased], deps=[*INPUTS, "reference_genome"])
+def phased_haplotypes(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
+    """Two to eight alleles that lie together on one chromosome copy within 1,000 bp, and how many copies carry them."""
+    frame, accounting = ingest_phased(FILES["phased"][0], open_genome(), context.partition_keys)
+    _account(context, storage, "phased", accounting)
+    return frame
+
+
+@table_asset("variants", deps=["gnomad_variants", "clinvar_variants", "phased_haplotypes"])
+def variant_accounting(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
+    """What became of every allele in every input: retained, or left out for exactly one reason."""
+    parts = [storage.table_files(f"{PARTS}/{source}", [*PROFILE.contigs, ELSEWHERE]) for source in FILES]
+    frame = in_order(pl.read_parquet(path) for files in parts for path in files.values())
+    n_read = {source: count_alleles(paths) for source, paths in FILES.items()}
+    require_all_counted(frame, n_read)
+    totals = frame.pivot("source", index="reason", values="n_alleles", aggregate_function="sum").fill_null(0)
+    context.add_asset_metadata(
+        {
+            "alleles": dg.MetadataValue.md(markdown_table(totals.sort("reason"))),
+            **{f"alleles_read_{source}": n for source, n in n_read.items()},
+        }
+    )
+    return frame
+
+
+def _account(context: dg.AssetExecutionContext, storage: Storage, source: str, accounting: pl.DataFrame) -> None:
+    """Keep the counts of one source for `variant_accounting`, and show those of each contig."""
+    for part, counts in parts_by_contig(accounting, context.partition_keys, PROFILE.contigs).items():
+        write_table(counts, storage.path / PARTS / source / f"{part}.parquet")
+        if part in context.partition_keys:
+            shown = dg.MetadataValue.md(markdown_table(counts.select("reason", "n_alleles")))
+            context.add_asset_metadata({"alleles": shown}, partition_key=part)

@@ -1,0 +1,140 @@
+"""Phased genotypes as distinct combinations of alleles (spec 3, `holdout-haplotypes`).
+
+Belongs here: reading `|` genotypes of all samples at once, and the combinations that lie together on one haplotype.
+Does not belong here: reading the file and judging its alleles (`variants`), choosing what is held out (`holdouts`).
+
+Concept: a record's samples are one text. All samples of a chunk are parsed together as one array of bytes: where a
+sample begins is where a tab ends, and the genotype is its first field. What a haplotype carries in one cell of a
+1,000 bp grid is a column of bits; equal columns are one combination, counted. No sample's name or number is kept.
+
+    sample   0|1:0.98:...        haplotype      0  1  2  3  4  5
+             ^ ^                 allele A       .  x  x  .  x  .
+             first, second       allele B       .  x  .  .  x  .      -> {A, B} carried by 2, {A} by 1 (no combination)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_contracts import PhasedHaplotypes
+from geno_model.genomics.errors import InputError
+
+MAX_EDITS = 8
+MISSING = np.int8(-1)
+
+_TAB, _COLON, _BAR, _ZERO, _NINE = (ord(char) for char in "\t:|09")
+
+
+class GenotypeError(InputError):
+    """Genotypes that cannot be read."""
+
+
+def genotypes(rest: pl.Series, source: str) -> NDArray[np.int8]:
+    """Allele numbers of all haplotypes.
+
+    Args:
+        rest: FORMAT and samples of each record as one tab-separated text.
+        source: the file's name, for errors.
+
+    Returns:
+        (records, 2 * samples): 0 reference, 1 first ALT, ...; -1 where the genotype is missing, unphased, of one allele
+        only, or of an allele beyond the 99th. A record whose FORMAT does not begin with GT has -1 throughout.
+
+    Raises:
+        GenotypeError: no samples, or records with different numbers of samples.
+    """
+    n_tabs = rest.str.count_matches("\t", literal=True).fill_null(0).to_numpy()
+    if rest.len() and (n_tabs.min() != n_tabs.max() or n_tabs[0] == 0):
+        found = "no samples" if n_tabs.min() == 0 else f"{n_tabs.min()} to {n_tabs.max()} samples a record"
+        raise GenotypeError(f"{source}: found {found}, expected one genotype a sample; give a VCF of phased genotypes")
+    n_samples = int(n_tabs[0]) if rest.len() else 0
+    # Three tabs at the end: the parser may look that far beyond the last sample.
+    text = np.frombuffer(("\t".join(rest.fill_null("")) + "\t\t\t\t\t").encode(), dtype=np.uint8)
+    tabs = np.flatnonzero(text == _TAB)[: rest.len() * (n_samples + 1)].reshape(rest.len(), n_samples + 1)
+    start = tabs[:, :n_samples] + 1  # the tab after FORMAT, after sample 1, ..., then the one that joins two records
+    first, bar = _number(text, start)
+    second, end = _number(text, bar + 1)
+    is_phased = (text[bar] == _BAR) & ((text[end] == _COLON) | (text[end] == _TAB))
+    has_genotype = rest.str.contains(r"^GT(?:[:\t])").fill_null(False).to_numpy()
+    called = np.stack([first, second], axis=-1).reshape(rest.len(), 2 * n_samples)
+    return np.where(np.repeat(is_phased, 2, axis=1) & has_genotype[:, None], called, MISSING)
+
+
+def _number(text: NDArray[np.uint8], start: NDArray[np.int64]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Numbers of one or two digits at `start` (-1 where there is none), and where the text goes on after them."""
+    units, tens = text[start], text[start + 1]
+    is_number = (units >= _ZERO) & (units <= _NINE)
+    is_two = is_number & (tens >= _ZERO) & (tens <= _NINE)
+    value = np.where(is_two, (units.astype(np.int16) - _ZERO) * 10 + tens - _ZERO, units.astype(np.int16) - _ZERO)
+    return np.where(is_number, value, MISSING).astype(np.int8), start + 1 + is_two
+
+
+def combinations(alleles: pl.DataFrame, carried: NDArray[np.bool_], block_bp: int) -> pl.DataFrame:
+    """Distinct combinations of two or more alleles that one haplotype carries in one cell of the grid.
+
+    Args:
+        alleles: contig, pos (1-based), ref, alt.
+        carried: (alleles, haplotypes), which haplotype carries which allele.
+        block_bp: size of a grid cell; an allele belongs to the cell of its first reference base.
+
+    Returns:
+        PhasedHaplotypes frame. A haplotype with more than eight alleles in a cell counts for its first eight. A
+        combination of which two alleles overlap cannot be carried on one strand of DNA and is left out.
+    """
+    ordered = alleles.with_columns(cell=(pl.col("pos") - 1) // block_bp).with_row_index("source")
+    ordered = ordered.sort("contig", "pos", "ref", "alt").with_row_index("allele")
+    bits = carried[ordered["source"].to_numpy()]
+    runs = ordered.select(pl.struct("contig", "cell").rle_id().alias("block"))["block"].to_numpy()
+    bounds = np.concatenate([np.flatnonzero(np.diff(runs, prepend=-1)), [len(runs)]])
+    parts = [_members(bits[a:b], a) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b - a >= 2]
+    if not parts:
+        return PhasedHaplotypes.empty()
+    n_before = np.cumsum([0, *(len(counts) for _, _, counts in parts)])
+    members = pl.DataFrame(
+        {
+            "combination": np.concatenate([part[0] + n for part, n in zip(parts, n_before[:-1], strict=True)]),
+            "allele": np.concatenate([part[1] for part in parts]),
+        }
+    )
+    counts = pl.DataFrame({"n": np.concatenate([part[2] for part in parts])}).with_row_index("combination")
+    return _as_rows(members, counts, ordered)
+
+
+def _members(bits: NDArray[np.bool_], first: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of one cell: (combination, allele) pairs in the order of the alleles, and the carriers of each combination."""
+    rank = np.cumsum(bits, axis=0)
+    bits = bits & (rank <= MAX_EDITS)
+    several = bits[:, rank[-1] >= 2]
+    packed = np.ascontiguousarray(np.packbits(several, axis=0).T)
+    keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, where, counts = np.unique(keys, return_index=True, return_counts=True)
+    combination, allele = np.nonzero(several[:, where].T)
+    return combination.astype(np.int64), allele.astype(np.int64) + first, counts.astype(np.int64)
+
+
+def _as_rows(members: pl.DataFrame, counts: pl.DataFrame, alleles: pl.DataFrame) -> pl.DataFrame:
+    """One row a combination, from its (combination, allele) pairs."""
+    after = pl.col("pos") + pl.col("ref").str.len_bytes().cast(pl.Int64)
+    previous = pl.col("after").cum_max().shift(1).over("combination")
+    edit = pl.struct("pos", "ref", "alt")
+    rows = (
+        members.with_columns(pl.col("allele").cast(pl.UInt32))
+        .join(alleles.select("allele", "contig", "pos", "ref", "alt", after=after), on="allele", maintain_order="left")
+        .with_columns(overlaps=(pl.col("pos") < previous).fill_null(False))
+        .group_by("combination", maintain_order=True)
+        .agg(
+            pl.col("contig").first(),
+            start_bp=pl.col("pos").first() - 1,
+            end_bp=pl.col("after").max() - 1,
+            k=pl.len().cast(pl.Int64),
+            edits=edit,
+            overlaps=pl.col("overlaps").any(),
+        )
+        .join(
+            counts.select(pl.col("combination").cast(pl.Int64), n_carriers="n"), on="combination", maintain_order="left"
+        )
+        .filter(~pl.col("overlaps"))
+    )
+    return rows.select(PhasedHaplotypes.empty().columns).sort("contig", "start_bp", "end_bp", "edits")

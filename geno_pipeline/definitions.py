@@ -1,0 +1,34 @@
+"""What Dagster loads: all assets, checks and jobs of the active profile. Nothing is computed here."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill_policy; before the assets are made
+
+from geno_pipeline import checks  # noqa: E402
+from geno_pipeline.assets import PROFILE, TABLES, dataset, reference, variants  # noqa: E402
+from geno_pipeline.storage import Storage, TableIO  # noqa: E402
+
+storage = Storage(root=str(PROFILE.storage))
+assets = dg.load_assets_from_modules([reference, variants, dataset])
+executors = {
+    "in_process": dg.in_process_executor,
+    "multiprocess": dg.multiprocess_executor.configured(
+        {"start_method": {"forkserver": {"preload_modules": ["geno_pipeline.definitions"]}}}
+    ),
+}
+DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
+
+defs = dg.Definitions(
+    assets=assets,
+    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks])],
+    resources={"storage": storage, TABLES: TableIO(storage=storage)},
+    executor=executors[PROFILE.executor],
+    jobs=[
+        dg.define_asset_job("build_dataset", selection=dg.AssetSelection.groups(*DATASET_GROUPS)),
+        dg.define_asset_job("everything", selection=dg.AssetSelection.all()),
+    ],
+)

@@ -1,0 +1,172 @@
+"""Properties of edits, tokens, windows and normalisation that hold for all inputs (spec 1, 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geno_model.genomics.alleles import to_alleles
+from geno_model.genomics.edits import (
+    EditType,
+    RelEdit,
+    apply_edits,
+    apply_edits_array,
+    edits_overlap,
+    fit_window,
+    sort_edits,
+)
+from geno_model.genomics.genome import Genome, grid_windows, most_central
+from geno_model.genomics.tokens import N_COMPACT, OOV, SIXMER_OFFSET, allele_tokens, sixmer_ids
+
+ALLELES = st.text("ACGT", min_size=1, max_size=16)
+
+
+@st.composite
+def windows_and_edits(draw: st.DrawFn) -> tuple[str, list[RelEdit]]:
+    """A window and edits of it that do not overlap, in any order."""
+    window = draw(st.text("ACGT", min_size=20, max_size=120))
+    edits = []
+    at = draw(st.integers(0, 10))
+    while at < len(window) and len(edits) < 4:
+        ref = window[at : at + draw(st.integers(1, 5))]
+        alt = draw(st.text("ACGT", min_size=1, max_size=5).filter(lambda bases, ref=ref: bases != ref))
+        edits.append(RelEdit(at, EditType.of_lengths(len(ref), len(alt)), ref, alt))
+        at += len(ref) + draw(st.integers(0, 30))
+    return window, draw(st.permutations(edits))
+
+
+@given(st.lists(ALLELES, min_size=2, max_size=40, unique=True))
+def test_different_alleles_have_different_inputs(alleles: list[str]) -> None:
+    ids, lengths = allele_tokens(alleles)
+    inputs = {(*row, length) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)}
+    assert len(inputs) == len(alleles)
+    assert lengths.tolist() == [len(allele) for allele in alleles]
+    assert ids.min() >= OOV and ids.max() < N_COMPACT
+
+
+def test_all_alleles_up_to_six_bases_are_told_apart() -> None:
+    alleles = [""]
+    for _ in range(6):
+        alleles += [prefix + base for prefix in alleles for base in "ACGT"]
+    alleles = sorted(set(alleles) - {""})
+    ids, lengths = allele_tokens(alleles)
+    assert len(np.unique(np.column_stack([ids, lengths]), axis=0)) == len(alleles) == sum(4**k for k in range(1, 7))
+
+
+@given(st.text("ACGTNacgtnRYK-", max_size=80))
+def test_sixmers_follow_their_definition(text: str) -> None:
+    padded = text.upper() + "A" * (-len(text) % 6)
+    expected = []
+    for start in range(0, len(padded), 6):
+        value = 0
+        for base in padded[start : start + 6]:
+            value = value * 4 + "ATCG".index(base) if value >= 0 and base in "ATCG" else -1
+        expected.append(OOV if value < 0 else SIXMER_OFFSET + value)
+    assert sixmer_ids(np.frombuffer(text.encode(), dtype=np.uint8)).tolist() == expected
+
+
+@given(windows_and_edits())
+def test_edits_in_any_order_and_either_form_agree(case: tuple[str, list[RelEdit]]) -> None:
+    window, edits = case
+    edited = apply_edits(window, edits)
+    array = np.frombuffer(window.encode(), dtype=np.uint8)
+    assert apply_edits_array(array, edits).tobytes().decode() == edited
+    assert array.tobytes().decode() == window  # not changed in place
+    assert len(edited) == len(window) + sum(len(edit.alt_bases) - len(edit.ref_bases) for edit in edits)
+    expected, done = "", 0
+    for edit in sort_edits(edits):  # left to right, written down anew
+        expected += window[done : edit.rel_pos] + edit.alt_bases
+        done = edit.rel_pos + len(edit.ref_bases)
+    assert edited == expected + window[done:]
+
+
+@given(windows_and_edits(), st.data())
+def test_undoing_an_edit_gives_the_window_back(case: tuple[str, list[RelEdit]], data: st.DataObject) -> None:
+    window, edits = case
+    edit = (
+        data.draw(st.sampled_from(edits))
+        if edits
+        else RelEdit(0, EditType.SNV, window[0], "ACGT"["ACGT".index(window[0]) - 1])
+    )
+    back = RelEdit(
+        edit.rel_pos, EditType.of_lengths(len(edit.alt_bases), len(edit.ref_bases)), edit.alt_bases, edit.ref_bases
+    )
+    assert apply_edits(apply_edits(window, [edit]), [back]) == window
+
+
+@given(st.integers(0, 30), st.integers(1, 6), st.integers(0, 30), st.integers(1, 6))
+def test_overlap_is_a_shared_base(first_at: int, first_len: int, second_at: int, second_len: int) -> None:
+    first, second = (
+        RelEdit(at, EditType.of_lengths(length, 1), "A" * length, "C")
+        for at, length in ((first_at, first_len), (second_at, second_len))
+    )
+    shared = set(range(first_at, first_at + first_len)) & set(range(second_at, second_at + second_len))
+    assert edits_overlap(first, second) == edits_overlap(second, first) == bool(shared)
+
+
+@given(st.text("ACGT", min_size=1, max_size=60), st.integers(1, 60), st.data(), st.sampled_from(["right", "opposite"]))
+def test_fit_window_has_the_length_and_keeps_one_end(edited: str, length: int, data: st.DataObject, side: str) -> None:
+    locus = data.draw(st.integers(0, length - 1))
+    fitted = fit_window(edited, length, locus, side)
+    assert len(fitted) == length
+    assert fit_window(np.frombuffer(edited.encode(), dtype=np.uint8), length, locus, side).tobytes().decode() == fitted
+    n_same = min(length, len(edited))
+    assert fitted[:n_same] == edited[:n_same] or fitted[-n_same:] == edited[-n_same:]
+
+
+@given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 60))
+def test_cores_tile_the_contig_and_are_nearest(contig_length: int, window_bp: int, stride_bp: int) -> None:
+    starts, low, high = grid_windows(contig_length, window_bp, min(stride_bp, window_bp))
+    if contig_length < window_bp:
+        assert starts.size == 0
+        return
+    assert starts[0] == 0 and starts[-1] == contig_length - window_bp
+    assert low[0] == 0 and high[-1] == contig_length and (low[1:] == high[:-1]).all() and (low < high).all()
+    pos0 = np.arange(contig_length)
+    chosen = most_central(pos0, contig_length, window_bp, min(stride_bp, window_bp))
+    distance = np.abs(pos0[:, None] + 0.5 - (starts + window_bp / 2))
+    assert (chosen == starts[distance.argmin(axis=1)]).all()  # argmin takes the left one of a tie
+    assert ((chosen <= pos0) & (pos0 < chosen + window_bp)).all()
+
+
+@pytest.fixture(scope="module")
+def repeats(tmp_path_factory: pytest.TempPathFactory) -> Genome:
+    folder: Path = tmp_path_factory.mktemp("genome")
+    (folder / "g.fa").write_text(">c\n" + "AAAAAACACACACAGTGTGTTTTTTACACACGGGGAAAAGAAAAGAAAAG" * 2 + "\n")
+    return Genome.open(folder / "g.fa", cache_dir=folder)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 12), ALLELES)
+def test_normalisation_keeps_the_haplotype_and_is_minimal(
+    repeats: Genome, start: int, ref_length: int, alt: str
+) -> None:
+    """The edited contig stays the same, nothing more can be trimmed or shifted, and doing it again changes nothing."""
+    sequence = repeats.bases("c").tobytes().decode()
+    ref = sequence[start : start + ref_length]
+    lines = pl.DataFrame(
+        {"record": [0], "chrom": ["c"], "pos": [start + 1], "ref": [ref], "alt": [alt], "filter": ["."]}
+    )
+    row = to_alleles(lines, repeats).row(0, named=True)
+    if ref == alt:
+        assert row["reason"] == "no_alt"
+        return
+    if row["reason"] == "too_long":
+        assert len(alt) == 16 and row["alt"] == alt  # 16 bp in the VCF can need a 17th as anchor
+        return
+    assert row["reason"] is None
+    pos0, new_ref, new_alt = row["pos"] - 1, row["ref"], row["alt"]
+    edited = sequence[:start] + alt + sequence[start + len(ref) :]
+    assert sequence[:pos0] + new_alt + sequence[pos0 + len(new_ref) :] == edited
+    assert pos0 <= start + len(ref) and new_ref != new_alt
+    if pos0 > 0:
+        assert new_ref[-1] != new_alt[-1]
+    if min(len(new_ref), len(new_alt)) > 1:
+        assert new_ref[0] != new_alt[0]
+    again = lines.with_columns(pos=pl.lit(row["pos"], dtype=pl.Int64), ref=pl.lit(new_ref), alt=pl.lit(new_alt))
+    assert to_alleles(again, repeats).select("pos", "ref", "alt").row(0) == (row["pos"], new_ref, new_alt)

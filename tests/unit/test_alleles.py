@@ -1,0 +1,293 @@
+"""Normalisation by hand and against bcftools, and the accounting of every allele (spec 1)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from geno_model.genomics.alleles import (
+    REASONS,
+    RETAINED,
+    account,
+    flag_duplicates,
+    left_align,
+    to_alleles,
+    wrong_build_message,
+)
+from geno_model.genomics.genome import Genome
+from geno_model.genomics.vcf_reader import read_vcf_chunks
+from tests.shared_data import SHARED, needs_shared_data, shared_genome
+
+#          0         1         2         3
+#          0123456789012345678901234567890123456789
+CHR1 = "GGGCACACAGGGAAAATCTCTCGGNTTTTACGTACGTACGTACGTACGTA"
+COLUMNS = {"chrom": pl.String, "pos": pl.Int64, "ref": pl.String, "alt": pl.String, "filter": pl.String}
+needs_bcftools = pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not installed")
+
+
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
+    folder = tmp_path_factory.mktemp("genome")
+    (folder / "g.fa").write_text(f">chr1\n{CHR1}\n>chr2\nAAAACCCC\n")
+    return Genome.open(folder / "g.fa", cache_dir=folder)
+
+
+def records(*rows: tuple[str, int, str, str] | tuple[str, int, str, str, str]) -> pl.DataFrame:
+    """Columns of a chunk, as far as alleles are concerned."""
+    full = [(*row, ".")[:5] for row in rows]
+    frame = pl.DataFrame(full, schema=COLUMNS, orient="row")
+    return frame.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("record"), pl.all())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((4, "C", "T"), (4, "C", "T")),
+        ((7, "ACA", "A"), (3, "GCA", "G")),  # a repeat unit moves to its left end
+        ((9, "A", "ACA"), (3, "G", "GCA")),  # likewise an insertion
+        ((16, "A", "AA"), (12, "G", "GA")),  # homopolymer
+        ((13, "AAAA", "AAA"), (12, "GA", "G")),
+        ((4, "CACA", "CATA"), (6, "C", "T")),  # an SNV in disguise
+        ((4, "CAC", "TAT"), (4, "CAC", "TAT")),  # an MNV keeps its middle
+        ((10, "GGGA", "GGTA"), (12, "G", "T")),
+        ((17, "TCTC", "TC"), (16, "ATC", "A")),
+        ((10, "GGGAA", "GCAA"), (11, "GG", "C")),  # complex: trimmed, never shifted
+        ((1, "GG", "G"), (1, "GG", "G")),  # start of the contig: no base before, the anchor follows
+        ((2, "GG", "G"), (1, "GG", "G")),
+        ((3, "G", "GG"), (1, "G", "GG")),
+        ((30, "ACGT", "A"), (30, "ACGT", "A")),
+    ],
+)  # fmt: skip
+def test_normalisation_by_hand(genome: Genome, given: tuple[int, str, str], expected: tuple[int, str, str]) -> None:
+    alleles = to_alleles(records(("chr1", *given)), genome)
+    assert alleles.select("pos", "ref", "alt").row(0) == expected
+    assert alleles["reason"].to_list() == [None]
+    assert alleles.select("vcf_chrom", "vcf_pos", "vcf_ref", "vcf_alt").row(0) == ("chr1", *given)
+
+
+BAD = [
+    (("chr1", 4, "C", "."), "no_alt"),
+    (("chr1", 4, "C", "C"), "no_alt"),
+    (("chr1", 4, "C", "c"), "no_alt"),
+    (("chr1", 4, "C", ""), "no_alt"),
+    (("chr1", 4, "C", "*"), "spanning_deletion"),
+    (("chr1", 4, "C", "C[chr2:3["), "breakend"),
+    (("chr1", 4, "C", "]chr2:3]C"), "breakend"),
+    (("chr1", 4, "C", "C."), "breakend"),
+    (("chr1", 4, "C", "<DEL>"), "symbolic"),
+    (("chr1", 4, "C", "<NON_REF>"), "symbolic"),
+    (("chr7", 4, "C", "T"), "contig_unknown"),
+    (("chr1", 4, "C", "T", "q10"), "filtered"),
+    (("chr1", 4, "C", "N"), "ambiguous_base"),
+    (("chr1", 4, "R", "T"), "ambiguous_base"),
+    (("chr1", 25, "A", "T"), "ambiguous_base"),  # the reference has N
+    (("chr1", 24, "GN", "G"), "ambiguous_base"),
+    (("chr1", 29, "T", "TT"), "ambiguous_base"),  # moves left until it stands beside the N
+    (("chr1", 0, "C", "T"), "out_of_range"),
+    (("chr1", -5, "C", "T"), "out_of_range"),
+    (("chr1", 51, "A", "T"), "out_of_range"),
+    (("chr1", 50, "AC", "A"), "out_of_range"),
+    (("chr1", 4, "G", "T"), "ref_mismatch"),
+    (("chr1", 4, "CAG", "C"), "ref_mismatch"),
+    (("chr1", 4, "C", "C" + "ACGT" * 4), "too_long"),
+    (("chr1", 30, "ACGTACGTACGTACGTA", "A"), "too_long"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason"), BAD)
+def test_every_bad_allele_has_one_reason(genome: Genome, row: tuple[str, int, str, str], reason: str) -> None:
+    alleles = to_alleles(records(row), genome, pass_only=True)
+    assert alleles["reason"].to_list() == [reason]
+
+
+def test_accounting_is_complete(genome: Genome) -> None:
+    good = [
+        ("chr1", 4, "C", "T"),
+        ("1", 4, "C", "T"),
+        ("chr1", 4, "C", "G,T,*,<DEL>"),
+        ("chr2", 1, "A", "G"),
+        ("chr1", 5, "a", "t", "PASS"),
+    ]
+    lines = records(*good, *(row for row, _ in BAD))
+    alleles = to_alleles(lines, genome, pass_only=True, mark_duplicates=True)
+    n_read = sum(len(alt.split(",")) for alt in lines["alt"])
+    assert alleles.height == n_read == len(BAD) + 8
+    table = account(alleles, "test")
+    assert table.columns == ["source", "contig", "reason", "n_alleles"]
+    assert table["n_alleles"].sum() == n_read and table.schema["n_alleles"] == pl.Int64
+    by_reason = dict(table.group_by("reason").agg(pl.col("n_alleles").sum()).iter_rows())
+    expected: dict[str, int] = {RETAINED: 4, "duplicate": 2}
+    for reason in [reason for _, reason in BAD] + ["spanning_deletion", "symbolic"]:
+        expected[reason] = expected.get(reason, 0) + 1
+    assert by_reason == expected
+    assert set(by_reason) - {RETAINED} == set(REASONS) - {"low_af"}  # a caller's own
+    assert set(table["contig"]) == {"chr1", "chr2", "chr7"}
+
+
+def test_long_in_the_vcf_but_short_after_trimming_is_kept(genome: Genome) -> None:
+    ref = CHR1[29:49]
+    row = to_alleles(records(("chr1", 30, ref, ref[:10] + ("T" if ref[10] != "T" else "C") + ref[11:])), genome).row(
+        0, named=True
+    )
+    assert row["reason"] is None and row["pos"] == 40 and row["edit_type"] == 0
+
+
+def test_rows_keep_order_and_point_back(genome: Genome) -> None:
+    lines = records(("chr2", 1, "A", "C,G"), ("1", 4, "C", "T"), ("chr2", 2, "A", "T"))
+    alleles = to_alleles(lines, genome)
+    assert alleles.select("record", "alt_index", "contig", "vcf_chrom").rows() == [
+        (0, 0, "chr2", "chr2"), (0, 1, "chr2", "chr2"), (1, 0, "chr1", "1"), (2, 0, "chr2", "chr2"),
+    ]  # fmt: skip
+    assert alleles.schema["edit_type"] == pl.UInt8 and alleles.schema["pos"] == pl.Int64
+
+
+def test_edit_types(genome: Genome) -> None:
+    lines = records(
+        ("chr1", 4, "C", "T,CTT,<DEL>"), ("chr1", 4, "CACA", "T"), ("chr1", 4, "CA", "TG"), ("chr1", 4, "CAC", "TG")
+    )
+    assert to_alleles(lines, genome)["edit_type"].to_list() == [0, 1, None, 2, 3, 4]
+
+
+def test_contigs_asked_for(genome: Genome) -> None:
+    lines = records(("chr1", 4, "C", "T"), ("2", 1, "A", "T"))
+    assert to_alleles(lines, genome, contigs={"chr2"})["reason"].to_list() == ["contig_unknown", None]
+
+
+def test_filters_count_only_when_asked(genome: Genome) -> None:
+    assert to_alleles(records(("chr1", 4, "C", "T", "q10")), genome)["reason"].to_list() == [None]
+
+
+def test_duplicates_are_found_after_normalisation_and_over_chunks(genome: Genome) -> None:
+    lines = records(("chr1", 9, "A", "ACA"), ("chr1", 3, "G", "GCA"), ("chr1", 3, "G", "GCA", "q10"))
+    assert to_alleles(lines, genome)["reason"].to_list() == [None, None, None]
+    assert to_alleles(lines, genome, mark_duplicates=True)["reason"].to_list() == [None, "duplicate", "duplicate"]
+    chunks = [
+        to_alleles(lines[:1], genome, pass_only=True),
+        to_alleles(lines[2:], genome, pass_only=True),
+        to_alleles(lines[1:2], genome),
+    ]
+    assert flag_duplicates(pl.concat(chunks))["reason"].to_list() == [None, "filtered", "duplicate"]
+
+
+def test_no_records(genome: Genome) -> None:
+    alleles = to_alleles(records(), genome, mark_duplicates=True)
+    assert alleles.is_empty() and alleles.schema == to_alleles(records(("chr1", 4, "C", "T")), genome).schema
+    assert account(alleles, "test").is_empty()
+    assert wrong_build_message(alleles) is None
+
+
+def test_left_align_of_known_alleles(genome: Genome) -> None:
+    frame = pl.DataFrame(
+        {
+            "contig": ["chr2", "chr1", "chr2"],
+            "pos": [4, 9, 1],
+            "ref": ["AC", "A", "A"],
+            "alt": ["A", "ACA", "T"],
+            "x": [1, 2, 3],
+        }
+    )
+    aligned = left_align(frame, genome)
+    assert aligned.select("contig", "pos", "ref", "alt", "edit_type", "x").rows() == [
+        ("chr2", 4, "AC", "A", 2, 1), ("chr1", 3, "G", "GCA", 1, 2), ("chr2", 1, "A", "T", 0, 3),
+    ]  # fmt: skip
+    assert left_align(frame.clear(), genome).columns == [*frame.columns, "edit_type"]
+
+
+def test_wrong_build_is_told_from_enough_alleles_only(genome: Genome) -> None:
+    right = [("chr1", pos, CHR1[pos - 1], "ACGT"["ACGT".index(CHR1[pos - 1]) - 1]) for pos in range(30, 50)]
+    wrong = [("chr1", pos, "ACGT"["ACGT".index(CHR1[pos - 1]) - 1], CHR1[pos - 1]) for pos in range(30, 50)]
+    assert wrong_build_message(to_alleles(records(*right), genome)) is None
+    assert wrong_build_message(to_alleles(records(*wrong[:19]), genome)) is None
+    assert wrong_build_message(to_alleles(records(*right, *wrong), genome)) is None  # exactly half
+    message = wrong_build_message(to_alleles(records(*right[1:], *wrong), genome))
+    assert message is not None and "20 of the first 39" in message and "build" in message
+
+
+@needs_shared_data
+def test_another_build_is_told_from_real_data() -> None:
+    lines = pl.concat([chunk.lines for chunk in read_vcf_chunks(SHARED / "grch37" / "clinvar.vcf.gz")])
+    assert wrong_build_message(to_alleles(lines, shared_genome("grch37"))) is None
+    early = lines.filter(pl.col("pos") < 990_000)  # the first Mb is all that the GRCh38 file holds of chr1
+    assert wrong_build_message(to_alleles(early, shared_genome("grch38"))) is not None
+
+
+def bcftools_norm(frame: pl.DataFrame, genome: Genome, fasta: Path, folder: Path) -> pl.DataFrame:
+    """contig, pos, ref, alt of each row after `bcftools norm -f`, in the order of the rows."""
+    contigs = "".join(f"##contig=<ID={name},length={length}>\n" for name, length in genome.contigs.items())
+    header = f"##fileformat=VCFv4.2\n{contigs}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    dot = pl.lit(".")
+    body = frame.select(
+        "contig",
+        "pos",
+        pl.int_range(pl.len()).alias("id"),
+        "ref",
+        "alt",
+        dot.alias("q"),
+        dot.alias("f"),
+        dot.alias("i"),
+    )
+    (folder / "in.vcf").write_text(header + body.write_csv(separator="\t", include_header=False, quote_style="never"))
+    command = ["bcftools", "norm", "-f", str(fasta), "-o", str(folder / "out.vcf"), str(folder / "in.vcf")]
+    subprocess.run(command, check=True, capture_output=True)
+    lines = pl.concat([chunk.lines for chunk in read_vcf_chunks(folder / "out.vcf")])
+    return lines.sort(pl.col("id").cast(pl.Int64)).select(pl.col("chrom").alias("contig"), "pos", "ref", "alt")
+
+
+@needs_shared_data
+@needs_bcftools
+@pytest.mark.parametrize(
+    "name",
+    ["grch37/clinvar", "grch37/gnomad_exomes", "grch37/kg_phased", "grch38/kg_phased", "grch38/chr21_dbsnp_gnomad_1kg"],
+)
+def test_real_alleles_as_bcftools_normalises_them(tmp_path: Path, name: str) -> None:
+    build = name.split("/")[0]
+    chunks = read_vcf_chunks(SHARED / f"{name}.vcf.gz", n_columns=8)
+    alleles = pl.concat([to_alleles(chunk.lines, shared_genome(build)) for chunk in chunks]).filter(
+        pl.col("reason").is_null()
+    )
+    assert alleles.height > 500
+    as_given = alleles.select(
+        "contig", pl.col("vcf_pos").alias("pos"), pl.col("vcf_ref").alias("ref"), pl.col("vcf_alt").alias("alt")
+    )
+    expected = bcftools_norm(as_given, shared_genome(build), SHARED / build / "reference.fa.gz", tmp_path)
+    assert alleles.select("contig", "pos", "ref", "alt").equals(expected)
+
+
+@needs_bcftools
+def test_repeats_and_contig_ends_as_bcftools_normalises_them(tmp_path: Path) -> None:
+    """Random indels in a genome of two letters and short repeats, where nearly everything shifts."""
+    rng = np.random.default_rng(4)
+    units = ["A", "C", "AC", "AAC", "CCA", "ACCA"]
+    sequence = "".join(units[rng.integers(len(units))] * int(rng.integers(1, 25)) for _ in range(60))
+    fasta = tmp_path / "g.fa"
+    fasta.write_text(f">c\n{sequence}\n")
+    genome = Genome.open(fasta, cache_dir=tmp_path)
+    rows = []
+    for _ in range(3_000):
+        ref_len, alt_len = (int(length) for length in rng.integers(1, 9, size=2))
+        start = int(rng.integers(0, 12 if rng.random() < 0.2 else len(sequence) - ref_len))
+        ref = sequence[start : start + ref_len]
+        alt = ref[0] + "".join(rng.choice(["A", "C"], size=alt_len - 1))
+        if alt_len < ref_len:
+            alt = ref[:alt_len]
+        if ref != alt:
+            rows.append(("c", start + 1, ref, alt))
+    alleles = to_alleles(records(*rows), genome)
+    assert alleles["reason"].null_count() == len(rows)
+    moved = alleles.filter(pl.col("pos") != pl.col("vcf_pos"))
+    assert moved.height > 500
+    frame = pl.DataFrame(rows, schema=["contig", "pos", "ref", "alt"], orient="row")
+    expected = bcftools_norm(frame, genome, fasta, tmp_path)
+    wrong = alleles.with_columns(
+        expected["pos"].alias("want_pos"), expected["ref"].alias("want_ref"), expected["alt"].alias("want_alt")
+    ).filter(
+        (pl.col("pos") != pl.col("want_pos"))
+        | (pl.col("ref") != pl.col("want_ref"))
+        | (pl.col("alt") != pl.col("want_alt"))
+    )
+    assert wrong.is_empty(), wrong.head(5).to_dicts()

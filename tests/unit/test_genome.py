@@ -1,0 +1,201 @@
+"""The memory-mapped genome and its grid of windows (spec 3)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import threading
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+
+from geno_model.genomics import genome as genome_module
+from geno_model.genomics.errors import InputError
+from geno_model.genomics.genome import Genome, grid_windows, most_central
+from tests.shared_data import SHARED, needs_shared_data, shared_genome
+
+FASTA = ">chr1 the first\nACGTacgt\nNNrykACG\n\n>chrM\nGATTACA\n>empty\n>scaffold_7\r\nTTTT\r\nGG"
+
+
+def write(folder: Path, text: str, name: str = "g.fa") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Genome:
+    return Genome.open(write(tmp_path, FASTA), cache_dir=tmp_path / "cache")
+
+
+def test_bases_are_upper_case_and_others_are_n(small: Genome) -> None:
+    assert small.contigs == {"chr1": 16, "chrM": 7, "empty": 0, "scaffold_7": 6}
+    assert small.bases("chr1").tobytes() == b"ACGTACGTNNNNNACG"
+    assert small.bases("chrM").tobytes() == b"GATTACA"
+    assert small.bases("empty").size == 0
+    assert small.window("scaffold_7", 2, 6).tobytes() == b"TTGG"
+
+
+def test_soft_mask_is_where_the_fasta_is_lower_case(small: Genome) -> None:
+    assert small.soft_mask("chr1", 0, 16).tolist() == [False] * 4 + [True] * 4 + [False] * 2 + [True] * 3 + [False] * 3
+    assert small.soft_mask("chr1", 3, 9).tolist() == [False, True, True, True, True, False]
+    assert small.soft_mask("chrM", 7, 7).tolist() == []
+    assert not small.soft_mask("chrM", 0, 7).any()
+
+
+def test_views_never_copy_the_map(small: Genome) -> None:
+    whole = small.bases("chr1")
+    assert np.shares_memory(whole, small.bases("chr1"))
+    assert np.shares_memory(whole, small.window("chr1", 2, 5))
+    assert not whole.flags.owndata and not whole.flags.writeable
+
+
+def test_sha256_is_of_the_bases(small: Genome) -> None:
+    assert small.sha256("chr1", 2, 6) == hashlib.sha256(b"GTAC").hexdigest()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 3), (3, 2), (0, 17)])
+def test_windows_outside_the_contig_are_refused(small: Genome, start: int, end: int) -> None:
+    for method in (small.window, small.soft_mask, small.sha256):
+        with pytest.raises(ValueError, match="16 bp"):
+            method("chr1", start, end)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 7, 16])
+def test_any_block_size_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Genome, blocks: int
+) -> None:
+    monkeypatch.setattr(genome_module, "_BLOCK", blocks)
+    again = Genome.open(write(tmp_path, FASTA, "again.fa"), cache_dir=tmp_path / "cache")
+    assert again.contigs == small.contigs
+    for name, length in small.contigs.items():
+        assert again.bases(name).tobytes() == small.bases(name).tobytes()
+        assert again.soft_mask(name, 0, length).tolist() == small.soft_mask(name, 0, length).tolist()
+
+
+def test_gzip_and_bgzip_read_as_plain(tmp_path: Path, small: Genome) -> None:
+    with gzip.open(tmp_path / "a.fa.gz", "wb") as file:
+        file.write(FASTA.encode())
+    with pysam.BGZFile(str(tmp_path / "b.fa.gz"), "wb", None) as file:
+        file.write(FASTA.encode())
+    for name in ("a.fa.gz", "b.fa.gz"):
+        assert (
+            Genome.open(tmp_path / name, cache_dir=tmp_path / "cache").bases("chr1").tobytes()
+            == small.bases("chr1").tobytes()
+        )
+
+
+def test_contig_names_of_other_sources(small: Genome) -> None:
+    assert [small.resolve(name) for name in ("chr1", "1", "NC_000001.11")] == ["chr1"] * 3
+    assert [small.resolve(name) for name in ("chrM", "M", "MT", "chrMT", "NC_012920.1")] == ["chrM"] * 5
+    assert [small.resolve(name) for name in ("2", "chr11", "X", "NC_000067.7", "chr", "")] == [None] * 6
+
+
+def test_an_exact_name_wins_over_an_alias(tmp_path: Path) -> None:
+    genome = Genome.open(write(tmp_path, ">1\nAC\n>chr1\nGT\n>NC_000023.11\nA\n"), cache_dir=tmp_path)
+    assert (genome.resolve("1"), genome.resolve("chr1"), genome.resolve("X"), genome.resolve("chrX")) == (
+        "1", "chr1", "NC_000023.11", "NC_000023.11",
+    )  # fmt: skip
+
+
+def test_cache_is_reused_and_follows_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, FASTA)
+    Genome.open(path, cache_dir=tmp_path / "cache")
+    Genome.open(path, cache_dir=tmp_path / "cache")
+    assert len(list((tmp_path / "cache" / "genomes").iterdir())) == 1
+    write(tmp_path, FASTA + "A")
+    assert Genome.open(path, cache_dir=tmp_path / "cache").contigs["scaffold_7"] == 7
+
+
+def test_cache_place_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENO_CACHE", str(tmp_path / "elsewhere"))
+    Genome.open(write(tmp_path, FASTA))
+    assert len(list((tmp_path / "elsewhere" / "genomes").iterdir())) == 1
+
+
+def test_builds_at_once_agree(tmp_path: Path) -> None:
+    path = write(tmp_path, ">1\n" + "ACGT" * 50_000)
+    found: list[int] = []
+
+    def build() -> None:
+        found.append(int(Genome.open(path, cache_dir=tmp_path / "cache").bases("1").sum()))
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [sum(b"ACGT") * 50_000] * 4
+    assert len(list((tmp_path / "cache" / "genomes").iterdir())) == 1  # and no temporary folder is left
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "is empty"), (">1\n>2\n", "is empty"), ("ACGT\n", "no FASTA"), ("##fileformat=VCFv4.2\n", "no FASTA"),
+     (">1\nA\n>1\nC\n", "twice"), (">\nACGT\n", "without a name")],
+)  # fmt: skip
+def test_what_is_no_fasta_is_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Genome.open(write(tmp_path, text), cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache" / "genomes").iterdir()) == []
+
+
+def test_missing_file_and_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not found"):
+        Genome.open(tmp_path / "nope.fa", cache_dir=tmp_path)
+    with pytest.raises(InputError, match="folder"):
+        Genome.open(tmp_path, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("cut", [28, 200])
+def test_truncated_bgzip_is_told(tmp_path: Path, cut: int) -> None:
+    with pysam.BGZFile(str(tmp_path / "b.fa.gz"), "wb", None) as file:
+        file.write((">1\n" + "".join(np.random.default_rng(0).choice(list("ACGT"), 300_000))).encode())
+    whole = (tmp_path / "b.fa.gz").read_bytes()
+    (tmp_path / "cut.fa.gz").write_bytes(whole[:-cut])  # 28: only the end block, which gzip would not miss
+    with pytest.raises(InputError, match="truncated"):
+        Genome.open(tmp_path / "cut.fa.gz", cache_dir=tmp_path)
+
+
+def test_truncated_gzip_is_told(tmp_path: Path) -> None:
+    whole = gzip.compress((">1\n" + "ACGTTGCA" * 5_000).encode())
+    (tmp_path / "cut.fa.gz").write_bytes(whole[:-40])
+    with pytest.raises(InputError, match="truncated"):
+        Genome.open(tmp_path / "cut.fa.gz", cache_dir=tmp_path)
+
+
+@needs_shared_data
+def test_real_bases_as_samtools_reads_them() -> None:
+    genome = shared_genome("grch38")
+    with pysam.FastaFile(str(SHARED / "grch38" / "reference.fa.gz")) as oracle:
+        assert genome.contigs == dict(zip(oracle.references, oracle.lengths, strict=True))
+        for contig, start in (("chr1", 9_000), ("chr13", 32_320_000), ("chr21", 24_990_000), ("chr22", 50_810_000)):
+            end = min(start + 8_000, genome.contigs[contig])
+            raw = oracle.fetch(contig, start, end)
+            assert genome.window(contig, start, end).tobytes().decode() == raw.upper()
+            assert genome.soft_mask(contig, start, end).tolist() == [base.islower() for base in raw]
+
+
+def test_grid_by_hand() -> None:
+    starts, low, high = grid_windows(30, window_bp=12, stride_bp=8)
+    assert starts.tolist() == [0, 8, 16, 18]  # the last is flush with the end
+    # centres 6, 14, 22, 24: borders at 10, 18 and 23
+    assert low.tolist() == [0, 10, 18, 23]
+    assert high.tolist() == [10, 18, 23, 30]
+    assert most_central(np.array([0, 9, 10, 22, 23, 29, 30, -1]), 30, 12, 8).tolist() == [0, 0, 8, 16, 18, 18, -1, -1]
+
+
+def test_grid_of_short_contigs() -> None:
+    assert [part.tolist() for part in grid_windows(11, 12, 8)] == [[], [], []]
+    assert most_central(np.array([0, 5]), 11, 12, 8).tolist() == [-1, -1]
+    assert [part.tolist() for part in grid_windows(12, 12, 8)] == [[0], [0], [12]]
+
+
+def test_default_grid_keeps_2_kb_around_every_position_but_the_ends() -> None:
+    length = 1_000_000
+    pos0 = np.arange(0, length, 37)
+    start = most_central(pos0, length)
+    assert (pos0 - start)[pos0 > 6_144].min() >= 2_048
+    assert (start + 12_288 - pos0)[pos0 < length - 6_144].min() >= 2_048
