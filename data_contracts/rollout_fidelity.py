@@ -11,7 +11,7 @@ class RolloutFidelity(columns.Table):
     """One row a holdout, number of edits and edit type (`all`: all together). The last step of a row is judged."""
 
     holdout: str = pa.Field(isin=list(columns.HOLDOUTS), description="holdout that the rows come from")
-    k: int = pa.Field(ge=1, description="edits in a row")
+    k: int = pa.Field(nullable=True, ge=1, description="edits in a row; null for all rows of the holdout together")
     edit_type: str = pa.Field(description="type of the first edit, or all")
     n: int = pa.Field(ge=1, description="rows")
     skill: float = pa.Field(nullable=True, description="1 - sum of squared errors / that of no change; 0 is no change")

@@ -58,7 +58,7 @@ _is_installed = False
 def no_network() -> Iterator[Guard]:
     """Refuse every way to the network inside the `with`; enter it before the Hugging Face libraries are imported.
 
-    Raises `NetworkAttemptError` where the attempt is made and, if that was swallowed or happened in a thread, at the end.
+    Raises `NetworkAttemptError` where the attempt is made and, if it was swallowed or happened in a thread, at the end.
     """
     global _is_installed
     os.environ.update(_OFFLINE_ENVIRONMENT)

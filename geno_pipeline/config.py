@@ -128,8 +128,10 @@ class Encoder(Settings):
 
     hidden: int = Field(default=128, gt=0)
     layers: int = Field(default=4, gt=0)
-    heads: int = Field(default=4, gt=0)
+    heads: int = Field(default=2, gt=0)
     steps: int = Field(gt=0)
+    batch_size: int = Field(default=4, gt=0, description="half windows a step")
+    learning_rate: float = Field(default=3e-3, gt=0)
     time_budget_s: float | None = Field(default=None, gt=0, description="stop earlier, at this many seconds")
     seed: int = 1
 

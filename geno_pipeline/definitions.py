@@ -9,11 +9,11 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill_policy; before the assets are made
 
 from geno_pipeline import checks  # noqa: E402
-from geno_pipeline.assets import PROFILE, TABLES, dataset, reference, variants  # noqa: E402
+from geno_pipeline.assets import PROFILE, TABLES, dataset, evaluation, model, reference, release, states, variants  # noqa: E402
 from geno_pipeline.storage import Storage, TableIO  # noqa: E402
 
 storage = Storage(root=str(PROFILE.storage))
-assets = dg.load_assets_from_modules([reference, variants, dataset])
+assets = dg.load_assets_from_modules([reference, variants, dataset, states, model, evaluation, release])
 executors = {
     "in_process": dg.in_process_executor,
     "multiprocess": dg.multiprocess_executor.configured(
@@ -24,11 +24,14 @@ DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
     assets=assets,
-    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks])],
+    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks, evaluation])],
     resources={"storage": storage, TABLES: TableIO(storage=storage)},
     executor=executors[PROFILE.executor],
     jobs=[
         dg.define_asset_job("build_dataset", selection=dg.AssetSelection.groups(*DATASET_GROUPS)),
+        dg.define_asset_job("train_model", selection=dg.AssetSelection.groups("encoder", "states", "model")),
+        dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation")),
+        dg.define_asset_job("release", selection=dg.AssetSelection.groups("release")),
         dg.define_asset_job("everything", selection=dg.AssetSelection.all()),
     ],
 )

@@ -28,7 +28,7 @@ from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_
 from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
-SUFFIX_BATCH = 16
+SUFFIX_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,12 @@ def _suffix_changes(
     for layer, kept in enumerate(cache.layers):  # copies: crop and repeat of the kept cache would work in place
         keys, values = kept.keys[:, :, :n_prefix], kept.values[:, :, :n_prefix]
         prefix.update(keys.expand(n_items, -1, -1, -1), values.expand(n_items, -1, -1, -1), layer)
-    seen_prefix = torch.arange(n_prefix)[None, :] <= first[:, None]
-    mask = torch.cat(
-        [
-            seen_prefix[:, None, :].expand(-1, n_suffix, -1),
-            torch.ones(n_suffix, n_suffix).tril().bool().expand(n_items, -1, -1),
-        ],
-        dim=2,
-    )
+    hidden_prefix = torch.arange(n_prefix)[None, :] > first[:, None]
+    mask = torch.zeros((n_items, 1, n_suffix, n_prefix + n_suffix))  # added to the scores, once for all layers
+    mask[..., :n_prefix].masked_fill_(hidden_prefix[:, None, None, :], float("-inf"))
+    mask[..., n_prefix:].masked_fill_(torch.ones(n_suffix, n_suffix).triu(1).bool(), float("-inf"))
     position_ids = first[:, None] + 1 + torch.arange(n_suffix)[None, :]
-    edited, _ = encoder.hidden_states(ids, prefix, attention_mask=mask[:, None], position_ids=position_ids)
+    edited, _ = encoder.hidden_states(ids, prefix, attention_mask=mask, position_ids=position_ids)
     changes = []
     for row, item in enumerate(items):
         start, stop = max(item.first, int(low[item.chain])), int(high[item.chain])

@@ -130,6 +130,7 @@ def _table(block: bytes, columns: tuple[str, ...]) -> pl.DataFrame:
         schema=schema,
         comment_prefix="#",
         quote_char=None,
+        missing_columns="insert",
         extra_columns="ignore",
         truncate_ragged_lines=True,
         raise_if_empty=False,

@@ -7,7 +7,8 @@ The concept: apart from codons, a region class asks only whether ANY transcript 
 spans of each class are united once per contig into sorted, disjoint spans, and a whole frame of alleles is looked up by
 binary search. The most severe class wins:
 
-    coding_nonsense > splice > coding_missense > coding_synonymous > utr5 > utr3 > promoter > intron > other > intergenic
+    coding_nonsense > splice > coding_missense > coding_synonymous > utr5 > utr3 > promoter > intron
+        > other > intergenic
 
            promoter      utr5  coding  splice        splice  coding    utr3
     ------|==1000 bp==|[=====|#######)gt----intron----ag[####|==============)------ intergenic      (+ strand)
@@ -79,7 +80,7 @@ GcEdges = tuple[float, float]
 
 
 def gc_terciles(gc: NDArray[np.floating]) -> GcEdges:
-    """The two edges that split these GC shares, of a calibration set, into thirds. Raises ValueError on an empty one."""
+    """The two edges that split the GC shares of a calibration set into thirds. Raises ValueError on an empty one."""
     if not len(gc):
         raise ValueError("no GC values to take terciles of; the calibration set is empty")
     low, high = np.quantile(np.asarray(gc, dtype=np.float64), [1 / 3, 2 / 3])
@@ -217,6 +218,8 @@ class _ContigGenes:
     @classmethod
     def build(cls, genes: pl.DataFrame, bases: NDArray[np.uint8], mitochondrial: bool) -> _ContigGenes:
         """genes: GeneAnnotation rows of the contig; bases: the contig."""
+        # A trans-spliced transcript has exons on both strands: each strand is judged as a transcript of its own.
+        genes = genes.with_columns(pl.concat_str("transcript_id", "strand"))
         cds, exons, transcripts = (genes.filter(pl.col("feature") == name) for name in ("CDS", "exon", "transcript"))
         introns = _introns(exons)
         start, end = pl.col("start_bp"), pl.col("end_bp")

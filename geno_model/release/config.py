@@ -58,7 +58,7 @@ def read_config(folder: Path) -> ReleaseConfig:
         policy, edges, fields = values["window_policy"], values["gc_edges"], values["state_contract"]
         low, high = (float(edge) for edge in edges)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(f"{path} cannot be read as the settings of a release ({error}); copy the release again") from None
+        raise ReleaseError(f"{path} holds no settings of a release ({error}); copy the release again") from None
     if policy != WINDOW_POLICY:
         raise ReleaseError(
             f"{path}: the release was calibrated with the window policy {policy!r}, this program scores with "

@@ -40,7 +40,9 @@ def write_manifest(folder: Path) -> str:
 
     Files whose name begins with a dot are no part of a release. Raises `ReleaseError` for an empty folder.
     """
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in _names(folder)}
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in _names(folder)
+    }
     if not files:
         raise ReleaseError(f"{folder} holds no files: nothing to release; build the release first")
     manifest = canonical_json({"schema_version": SCHEMA_VERSION, "files": files})
@@ -71,7 +73,9 @@ def verify_release(folder: Path) -> str:
     has_own_encoder = any(_is_encoder(name) for name in listed)
     for name in sorted(found - set(listed)):
         if has_own_encoder or not _is_encoder(name):
-            raise ReleaseError(f"{folder}: {name} is not in the manifest; a release is never added to: remove that file")
+            raise ReleaseError(
+                f"{folder}: {name} is not in the manifest; nothing is added to a release: remove that file"
+            )
     model_id = hashlib.sha256(manifest).hexdigest()
     _require_checksums(folder, _checksums(listed, model_id))
     return model_id
@@ -93,7 +97,10 @@ def _read_manifest(folder: Path) -> tuple[bytes, dict[str, dict[str, Any]]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{path} is no manifest of a release ({error}); copy the release again") from None
     if version != SCHEMA_VERSION:
-        raise ReleaseError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; install the other version")
+        raise ReleaseError(
+            f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
+            "install the version that wrote it"
+        )
     return raw, files
 
 

@@ -1,10 +1,10 @@
 """From raw surprise to a percentile among common variants of the same context (spec 5, "Calibration").
 
-Belongs here: making the calibration table, looking percentiles up, and the file that holds it in a release. Does not: raw
-scores (`surprise`), which variants calibrate (the pipeline), what the context of a variant is (`genomics.context`).
+Belongs here: making the calibration table, looking percentiles up, and the file that holds it in a release. Does not:
+raw scores (`surprise`), which variants calibrate (the pipeline), what the context of a variant is (`genomics.context`).
 
-The concept: each bucket holds its empirical distribution as 1,001 quantiles. Buckets are nested, and one with fewer than
-1,000 rows is not made, so that a variant looks in the finest bucket that exists:
+The concept: each bucket holds its empirical distribution as 1,001 quantiles. Buckets are nested, and one with fewer
+than 1,000 rows is not made, so that a variant looks in the finest bucket that exists:
 
     level 0   coding_missense|2|none      region class | GC third | repeat class
     level 1   coding_missense|2
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from data_contracts.calibration import GRID_POINTS, Calibration
 from data_contracts.checking import ContractViolationError, validate
 from geno_model.encoder.state_contract import StateContract
-from geno_model.genomics.context import gc_bin
+from geno_model.genomics.context import GcEdges, gc_bin
 from geno_model.scoring.errors import CalibrationError
 
 MIN_BUCKET_ROWS = 1_000
@@ -46,26 +46,19 @@ _SCHEMA = pl.Schema(
 )
 
 
-def gc_terciles(scores: pl.DataFrame) -> tuple[float, float]:
-    """The two borders that cut the `gc` of `calibration_scores` into thirds. Frozen with the calibration table."""
-    if scores.is_empty():
-        raise CalibrationError("no common variants to calibrate with: expected at least one row of calibration_scores")
-    low, high = np.quantile(scores["gc"].to_numpy().astype(np.float64), [1 / 3, 2 / 3])
-    return float(low), float(high)
-
-
-def calibrate(scores: pl.DataFrame, gc_edges: tuple[float, float]) -> pl.DataFrame:
+def calibrate(scores: pl.DataFrame, gc_edges: GcEdges) -> pl.DataFrame:
     """The calibration table (data_contracts.calibration) of common variants' scores (`calibration_scores`).
 
-    gc_edges: from `gc_terciles`. Rows in the order of level and bucket_id; the same rows in another order give the same
-    bytes. Raises `CalibrationError` for no rows and for a raw surprise that is not finite.
+    gc_edges: from `genomics.context.gc_terciles` over the same rows. The result is in the order of level and bucket_id;
+    the same rows in another order give the same bytes. Raises `CalibrationError` for no rows and for a raw surprise
+    that is not finite.
     """
     if scores.is_empty():
         raise CalibrationError("no common variants to calibrate with: expected at least one row of calibration_scores")
     if n_bad := scores.height - int(scores["surprise_raw"].is_finite().sum()):
         raise CalibrationError(f"surprise_raw of {n_bad} of {scores.height} common variants is no finite number")
     keyed = scores.select(
-        *_bucket_ids(scores["region_class"], gc_bin(scores["gc"], gc_edges), scores["repeat_class"]),
+        *_bucket_ids(scores["region_class"], _gc_third(scores["gc"], gc_edges), scores["repeat_class"]),
         pl.col("surprise_raw").cast(pl.Float64),
     )
     levels = []
@@ -83,10 +76,14 @@ def calibrate(scores: pl.DataFrame, gc_edges: tuple[float, float]) -> pl.DataFra
                 "parent",
                 n.alias("n"),
                 (n / MIN_BUCKET_ROWS).clip(upper_bound=1.0).alias("confidence"),
-                pl.Series("grid", [_quantiles(values.to_numpy()) for values in buckets["surprise_raw"]], pl.List(pl.Float64)),
+                pl.Series(
+                    "grid",
+                    [_quantiles(raw.to_numpy()).tolist() for raw in buckets["surprise_raw"]],
+                    pl.List(pl.Float64),
+                ),
             )
         )
-    return validate(Calibration, pl.concat(levels).cast(dict(_SCHEMA)))
+    return validate(Calibration, pl.concat(levels).cast(_SCHEMA))
 
 
 class Percentiles:
@@ -98,15 +95,17 @@ class Percentiles:
             name: grid.to_numpy() for name, grid in zip(calibration["bucket_id"], calibration["grid"], strict=True)
         }
 
-    def lookup(self, region_class: pl.Series, gc_third: pl.Series, repeat_class: pl.Series, raw: pl.Series) -> pl.DataFrame:
+    def lookup(
+        self, region_class: pl.Series, gc_third: pl.Series, repeat_class: pl.Series, raw: pl.Series
+    ) -> pl.DataFrame:
         """One row for each of n variants: surprise (percentile), bucket_id, n_calibration, confidence, low_confidence.
 
         gc_third: 0, 1 or 2; raw: finite raw surprise.
         """
         known = self._buckets["bucket_id"]
         candidates = pl.select(*_bucket_ids(region_class, gc_third, repeat_class))
-        bucket = pl.coalesce(pl.when(pl.col(name).is_in(known.implode())).then(pl.col(name)) for name in candidates.columns)
-        rows = candidates.select(bucket.alias("bucket_id")).with_row_index("_row")
+        existing = [pl.when(pl.col(name).is_in(known.implode())).then(pl.col(name)) for name in candidates.columns]
+        rows = candidates.select(pl.coalesce(existing).alias("bucket_id")).with_row_index("_row")
         values, surprise = raw.cast(pl.Float64).to_numpy(), np.empty(len(raw))
         for (name,), members in rows.group_by("bucket_id"):
             index = members["_row"].to_numpy()
@@ -135,16 +134,14 @@ def percentile(values: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArra
     return np.where(left < right, (left + right - 1) / 2, between) / last
 
 
-def with_percentiles(raw: pl.DataFrame, percentiles: Percentiles, gc_edges: tuple[float, float]) -> pl.DataFrame:
+def with_percentiles(raw: pl.DataFrame, percentiles: Percentiles, gc_edges: GcEdges) -> pl.DataFrame:
     """Rows of `score_raw` that have a score, with gc_bin i8 and the columns of `Percentiles.lookup` added."""
-    third = gc_bin(raw["gc"], gc_edges)
+    third = _gc_third(raw["gc"], gc_edges)
     found = percentiles.lookup(raw["region_class"], third, raw["repeat_class"], raw["surprise_raw"])
-    return raw.with_columns(third.cast(pl.Int8).alias("gc_bin"), *found.get_columns())
+    return raw.with_columns(third.alias("gc_bin"), *found.get_columns())
 
 
-def write_calibration(
-    calibration: pl.DataFrame, path: Path, contract: StateContract, gc_edges: tuple[float, float]
-) -> None:
+def write_calibration(calibration: pl.DataFrame, path: Path, contract: StateContract, gc_edges: GcEdges) -> None:
     """Write the table to Parquet, with the state contract's digest and the GC borders in the file's metadata."""
     metadata = json.dumps({"gc_edges": list(gc_edges), "state_contract": contract.digest}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -152,7 +149,7 @@ def write_calibration(
     os.replace(temporary, path)
 
 
-def read_calibration(path: Path, contract: StateContract, gc_edges: tuple[float, float]) -> pl.DataFrame:
+def read_calibration(path: Path, contract: StateContract, gc_edges: GcEdges) -> pl.DataFrame:
     """The table that `write_calibration` wrote, refused unless it was made with this contract and these GC borders.
 
     Raises `CalibrationError` for a file that is missing, damaged, or of another model.
@@ -170,9 +167,13 @@ def read_calibration(path: Path, contract: StateContract, gc_edges: tuple[float,
         )
     if tuple(metadata["gc_edges"]) != gc_edges:
         raise CalibrationError(
-            f"{path} has GC thirds at {metadata['gc_edges']}, the release at {list(gc_edges)}; calibrate the model again"
+            f"{path} has GC thirds at {metadata['gc_edges']}, the release at {list(gc_edges)}; calibrate it again"
         )
     return calibration
+
+
+def _gc_third(gc: pl.Series, gc_edges: GcEdges) -> pl.Series:
+    return pl.Series("gc_bin", gc_bin(gc.to_numpy(), gc_edges), pl.Int8)
 
 
 def _bucket_ids(region_class: pl.Series, gc_third: pl.Series, repeat_class: pl.Series) -> list[pl.Series]:

@@ -1,4 +1,4 @@
-"""Errors of scoring that a caller tells apart. Nothing heavy is imported here, so that a command line can catch them."""
+"""Errors of scoring that a caller tells apart. Nothing heavy is imported, so that a command line can catch them."""
 
 from __future__ import annotations
 

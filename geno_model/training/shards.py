@@ -127,5 +127,9 @@ def read_states(folder: Path) -> StateTable:
     batch = collate(reference, torch.from_numpy(frame["pool_token"].cast(pl.Int64).to_numpy().copy()), n_steps, columns)
     targets = torch.zeros((*batch.mask.shape, d_state))
     targets[batch.mask] = flat["targets"].view(-1, d_state)
-    embeddings = load_file(folder / "sixmer_embeddings.safetensors")["sixmers"]
-    return StateTable(frame.drop([*_VECTORS, *_TOKENS]), batch, targets, contract, embeddings)
+    return StateTable(frame.drop([*_VECTORS, *_TOKENS]), batch, targets, contract, read_sixmers(folder))
+
+
+def read_sixmers(folder: Path) -> Tensor:
+    """The encoder's input embeddings of the DNA tokens (4099, d), as the store keeps them."""
+    return load_file(folder / "sixmer_embeddings.safetensors")["sixmers"]

@@ -9,7 +9,7 @@ from geno_pipeline.assets import PROFILE, open_genome, table_asset
 from geno_pipeline.build import edit_mix as mix
 from geno_pipeline.build import holdouts, rows, validation, windows
 from geno_pipeline.pictures import bar_picture
-from geno_pipeline.storage import markdown_table
+from geno_pipeline.storage import Storage, markdown_table, write_table
 
 HELD = PROFILE.holdouts
 
@@ -49,6 +49,7 @@ def holdout_haplotypes(phased_haplotypes: pl.DataFrame, holdout_chr: pl.DataFram
 @table_asset("edits", settings=[PROFILE.mix, PROFILE.seed])
 def edit_mix(
     context: dg.AssetExecutionContext,
+    storage: Storage,
     reference_windows: pl.DataFrame,
     gnomad_variants: pl.DataFrame,
     clinvar_variants: pl.DataFrame,
@@ -68,6 +69,7 @@ def edit_mix(
         calibration_fraction=PROFILE.mix.calibration_fraction,
         min_af=PROFILE.mix.min_af,
     )
+    write_table(report, storage.path / "edit_mix_report.parquet")
     whole = report.filter(pl.col("contig") == "*")
     series = {name: whole[name].to_list() for name in ("requested", "obtained", "substituted")}
     context.add_asset_metadata(

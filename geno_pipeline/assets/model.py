@@ -6,14 +6,14 @@ import dagster as dg
 
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingSettings, train
-from geno_model.training.shards import read_states
+from geno_model.training.shards import read_sixmers, read_states
 from geno_pipeline.assets import PROFILE, folder_asset
-from geno_pipeline.evaluation.plots import line_picture
+from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
 
 @folder_asset("model", settings=[PROFILE.model], deps=["training_states"])
-def checkpoint(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+def checkpoint(storage: Storage) -> dg.MaterializeResult:
     """The predictor: from a state and an edit, where the state goes. Trained on the stored states alone."""
     settings = PROFILE.model
     table = read_states(storage.path / "training_states")
@@ -45,11 +45,4 @@ def checkpoint(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
 
 def load_model(storage: Storage) -> WorldModel:
     """The trained model, for the assets after it."""
-    folder = storage.path / "training_states"
-    return WorldModel.load(storage.path / "checkpoint", read_sixmers(folder))
-
-
-def read_sixmers(folder):  # type: ignore[no-untyped-def]
-    from safetensors.torch import load_file
-
-    return load_file(folder / "sixmer_embeddings.safetensors")["sixmers"]
+    return WorldModel.load(storage.path / "checkpoint", read_sixmers(storage.path / "training_states"))

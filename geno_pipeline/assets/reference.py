@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
-from geno_model.genomics.context import read_genes, read_repeats
+from geno_model.genomics.annotation_io import read_genes, read_repeats
 from geno_model.genomics.errors import InputError
 from geno_pipeline.assets import INPUTS, PROFILE, folder_asset, open_genome, table_asset
 from geno_pipeline.config import digest

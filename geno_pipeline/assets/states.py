@@ -14,7 +14,7 @@ from geno_model.encoder.state_contract import StateContract
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
 from geno_pipeline.build.states import build_states
-from geno_pipeline.evaluation.plots import line_picture
+from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
 
@@ -29,7 +29,7 @@ def read_contract(storage: Storage) -> StateContract:
 
 
 @folder_asset("encoder", settings=[PROFILE.encoder], deps=["reference_genome"])
-def demo_encoder(storage: dg.ResourceParam[Storage], reference_windows: pl.DataFrame) -> dg.MaterializeResult:
+def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.MaterializeResult:
     """A small DNA language model of Carbon's architecture, trained here to guess the next six bases.
 
     It stands in for Carbon where Carbon's weights are not at hand. It never sees a held-out window.
@@ -65,7 +65,7 @@ def demo_encoder(storage: dg.ResourceParam[Storage], reference_windows: pl.DataF
 
 
 @folder_asset("encoder", settings=[PROFILE.state, PROFILE.windows], deps=["demo_encoder"])
-def encoder_identity(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+def encoder_identity(storage: Storage) -> dg.MaterializeResult:
     """Who the encoder is and what a state means: one value that every table of states carries and every step compares."""
     fields: dict[str, Any] = {
         "window_bp": PROFILE.windows.window_bp,
@@ -85,13 +85,13 @@ def encoder_identity(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult
 
 
 @folder_asset("states", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
-def training_states(storage: dg.ResourceParam[Storage], training_edits: pl.DataFrame) -> dg.MaterializeResult:
+def training_states(storage: Storage, training_edits: pl.DataFrame) -> dg.MaterializeResult:
     """The state of every training window before and after each of its edits, so that training needs no encoder."""
     return _states("training_states", storage, training_edits)
 
 
 @folder_asset("states", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
-def validation_states(storage: dg.ResourceParam[Storage], validation_edits: pl.DataFrame) -> dg.MaterializeResult:
+def validation_states(storage: Storage, validation_edits: pl.DataFrame) -> dg.MaterializeResult:
     """The same for edits of the three holdouts, which training never sees."""
     return _states("validation_states", storage, validation_edits)
 

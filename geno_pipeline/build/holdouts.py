@@ -178,8 +178,8 @@ def leakage(rows: pl.DataFrame, regions: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         holdout, kind, n_rows: `edit` counts rows of which any edit's reference bases overlap a region (this covers
-        equal alleles, equal positions and the same codon); `window`, for holdout-chr alone and rows that name their window,
-        counts rows whose window overlaps one. Every line must be 0.
+        equal alleles, equal positions and the same codon); `window`, for holdout-chr alone and rows that name their
+        window, counts rows whose window overlaps one. Every line must be 0.
     """
     numbered = rows.with_row_index("row")
     if "edits" in rows.columns:

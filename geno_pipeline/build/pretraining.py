@@ -77,17 +77,21 @@ def new_model(settings: PretrainSettings) -> LlamaForCausalLM:
 
 
 def training_batches(genome: Genome, windows: pl.DataFrame, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Endless batches (B, T) of compact ids, from windows in random order, each read from a random one of six phases."""
+    """Endless batches (B, T) of compact ids: halves of windows in random order, each in a random one of the six phases.
+
+    Half a window trains a third faster on a CPU than a whole one, and rotary positions carry over to the whole.
+    """
     contigs, starts, ends = (windows[name].to_list() for name in ("contig", "start_bp", "end_bp"))
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(windows.height)
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
-            phases = rng.integers(BASES_PER_TOKEN, size=len(rows))
+            half_bp = (ends[0] - starts[0]) // 2 // BASES_PER_TOKEN * BASES_PER_TOKEN
+            offsets = rng.integers(half_bp, size=len(rows))
             bases = [
-                genome.window(contigs[row], starts[row] + phase, ends[row] - BASES_PER_TOKEN + phase)
-                for row, phase in zip(rows, phases, strict=True)
+                genome.window(contigs[row], starts[row] + offset, starts[row] + offset + half_bp)
+                for row, offset in zip(rows, offsets, strict=True)
             ]
             ids = torch.from_numpy(sixmer_ids(np.stack(bases)).astype(np.int64))
             yield torch.cat([torch.full((len(ids), 1), DNA_OPEN), ids], dim=1)

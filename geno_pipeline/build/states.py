@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.shared_prefix import EncodedWindow, encode_window
@@ -94,19 +96,20 @@ def _vectors(encoded: EncodedWindow, chains: list[list[RelEdit]]) -> list[pl.Ser
     n_steps = np.array([len(chain) for chain in chains])
     ends = np.concatenate([[0], np.cumsum(n_steps)])
 
-    def per_row(name: str, values: np.ndarray, width: int, dtype: type[pl.DataType]) -> pl.Series:
-        flat = values.reshape(-1)
-        bounds = ends * width
-        return pl.Series(name, [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)], dtype=pl.List(dtype))
+    def per_row(name: str, values: NDArray[np.generic], width: int = 1) -> pl.Series:
+        flat = pa.array(values.reshape(-1))
+        return pl.Series(name, pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(ends * width), flat)))
 
     d_state = encoded.reference.shape[1]
     edits = [edit for chain in chains for edit in chain]
+    n_chains = np.arange(len(chains) + 1)
+    reference = pa.LargeListArray.from_arrays(pa.array(n_chains * d_state), pa.array(encoded.reference.numpy().reshape(-1)))
     return [
-        per_row("rel_pos", np.array([edit.rel_pos for edit in edits], dtype=np.int32), 1, pl.Int32),
-        per_row("edit_types", np.array([edit.edit_type for edit in edits], dtype=np.uint8), 1, pl.UInt8),
-        pl.Series("reference", encoded.reference.numpy()).arr.to_list(),
-        per_row("targets", encoded.targets.numpy(), d_state, pl.Float32),
-        per_row("locus", encoded.locus.numpy(), 2 * d_state, pl.Float32),
-        per_row("tokens_before", encoded.tokens_before.numpy().astype(np.int32), 4, pl.Int32),
-        per_row("tokens_after", encoded.tokens_after.numpy().astype(np.int32), 4, pl.Int32),
+        per_row("rel_pos", np.array([edit.rel_pos for edit in edits], dtype=np.int32)),
+        per_row("edit_types", np.array([edit.edit_type for edit in edits], dtype=np.uint8)),
+        pl.Series("reference", pl.from_arrow(reference)),
+        per_row("targets", encoded.targets.numpy(), d_state),
+        per_row("locus", encoded.locus.numpy(), 2 * d_state),
+        per_row("tokens_before", encoded.tokens_before.numpy().astype(np.int32), 4),
+        per_row("tokens_after", encoded.tokens_after.numpy().astype(np.int32), 4),
     ]

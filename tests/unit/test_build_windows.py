@@ -17,7 +17,7 @@ from tests.unit.build_inputs import STRIDE_BP, WINDOW_BP, make_genome
 NO_HOLDOUT = HoldoutChr.empty()
 
 
-def test_grid_of_three_windows_by_hand(tmp_path: Path) -> None:
+def test_grid_of_four_windows_by_hand(tmp_path: Path) -> None:
     # Starts 0 and 8,192, then flush: 30,000 - 12,288 = 17,712. Borders halfway between centres.
     genome = make_genome(tmp_path, {"1": 30_000}, n_spans={"1": (0, 600)})
     holdout = pl.DataFrame([("1", 20_479, 20_480)], schema=NO_HOLDOUT.schema, orient="row")

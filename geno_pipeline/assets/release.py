@@ -1,0 +1,48 @@
+"""The release: one folder that a person scores with (group `release`, spec 8)."""
+
+from __future__ import annotations
+
+import dagster as dg
+import polars as pl
+
+from geno_model.genomics.context import gc_terciles
+from geno_pipeline.assets import PROFILE, folder_asset
+from geno_pipeline.assets.evaluation import annotation
+from geno_pipeline.assets.states import read_contract
+from geno_pipeline.build.release import ReleaseParts, assemble
+from geno_pipeline.evaluation import rollout
+from geno_pipeline.storage import Storage
+
+
+@folder_asset("release", settings=[PROFILE.release, PROFILE.name], deps=["eval_report", "checkpoint", "encoder_identity", "demo_encoder"])
+def model_release(
+    storage: Storage,
+    calibration: pl.DataFrame,
+    calibration_scores: pl.DataFrame,
+    rollout_fidelity: pl.DataFrame,
+    gene_annotation: pl.DataFrame,
+    repeat_annotation: pl.DataFrame,
+) -> dg.MaterializeResult:
+    """Everything that `geno-score` needs, in one folder, each file listed with its SHA-256."""
+    skill = rollout.overall(rollout_fidelity)
+    about = {
+        "name": PROFILE.name,
+        "version": PROFILE.release.version,
+        "data": "SYNTHETIC: a made-up genome and population" if PROFILE.synthetic else "real, see the report",
+        "skill_on_holdout_chr": round(float(skill["skill"]), 4) if skill else "not measured",
+    }
+    with storage.fresh_folder("model_release") as folder:
+        model_id = assemble(
+            folder,
+            ReleaseParts(
+                checkpoint=storage.path / "checkpoint",
+                report=storage.path / "eval_report",
+                encoder=storage.path / "demo_encoder",
+                contract=read_contract(storage),
+                context=annotation(gene_annotation, repeat_annotation),
+                calibration=calibration,
+                gc_edges=gc_terciles(calibration_scores["gc"].to_numpy()),
+                about=about,
+            ),
+        )
+    return storage.folder_result("model_release", {"model_id": model_id, **about})
