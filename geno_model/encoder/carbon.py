@@ -66,15 +66,21 @@ def _dna_offset(folder: Path, vocab_size: int) -> int:
     try:
         vocabulary: dict[str, int] = json.loads(path.read_text())["model"]["vocab"]
     except (OSError, ValueError, KeyError) as error:
-        raise EncoderFolderError(f"{path}: no readable Hugging Face tokenizer there ({error}); fetch the encoder again") from error
+        raise EncoderFolderError(
+            f"{path}: no readable Hugging Face tokenizer there ({error}); fetch the encoder again"
+        ) from error
     if "<dna>" not in vocabulary:  # Carbon's own files list the text tokens only; its DNA ids are fixed (data README)
         if vocab_size == CARBON_VOCAB_SIZE:
             return CARBON_DNA_OPEN
-        raise EncoderFolderError(f"{path}: no <dna> token, and the model's vocabulary is {vocab_size}, not Carbon's {CARBON_VOCAB_SIZE}")
+        raise EncoderFolderError(
+            f"{path}: no <dna> token, and the model's vocabulary is {vocab_size}, not Carbon's {CARBON_VOCAB_SIZE}"
+        )
     offset = vocabulary["<dna>"]
     wrong = [token for token, index in compact_vocabulary().items() if vocabulary.get(token) != offset + index]
     if wrong:
-        raise EncoderFolderError(f"{path}: {len(wrong)} DNA tokens are not where Carbon's order puts them (first: {wrong[0]})")
+        raise EncoderFolderError(
+            f"{path}: {len(wrong)} DNA tokens are not where Carbon's order puts them (first: {wrong[0]})"
+        )
     return offset
 
 
@@ -105,12 +111,18 @@ class CarbonStateEncoder:
         Raises `EncoderFolderError` where the folder holds no such model.
         """
         if not (folder / "config.json").is_file():
-            raise EncoderFolderError(f"{folder}: no encoder there (config.json is missing); give the folder of a Llama DNA model")
+            raise EncoderFolderError(
+                f"{folder}: no encoder there (config.json is missing); give the folder of a Llama DNA model"
+            )
         contract = StateContract(**settings, encoder_hash=encoder_hash(folder, settings["dtype"]))
         try:
-            model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa")
+            model = LlamaForCausalLM.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
+            )
         except (OSError, ValueError, RuntimeError) as error:
-            raise EncoderFolderError(f"{folder}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
+            raise EncoderFolderError(
+                f"{folder}: the encoder cannot be loaded ({str(error).splitlines()[0]})"
+            ) from error
         return cls(model, _dna_offset(folder, model.config.vocab_size), contract)
 
     @property
@@ -128,7 +140,9 @@ class CarbonStateEncoder:
         table = self.model.get_input_embeddings().weight
         return table[self.dna_offset : self.dna_offset + N_COMPACT].detach().float().clone()
 
-    def hidden_states(self, compact_ids: Tensor, past: Cache | None = None, **positions: Tensor) -> tuple[Tensor, Cache]:
+    def hidden_states(
+        self, compact_ids: Tensor, past: Cache | None = None, **positions: Tensor
+    ) -> tuple[Tensor, Cache]:
         """Hidden states (B, T, d) of the contract's layer for compact ids (B, T), and the keys/values cache."""
         self.n_tokens_run += compact_ids.numel()
         with torch.inference_mode():

@@ -28,7 +28,7 @@ from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_
 from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
-SUFFIX_BATCH = 32
+SUFFIX_BATCH = 4  # larger batches are slower on a CPU: more padding, colder caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ def encode_window(
     indices. Raises `ReferenceMismatchError` where an edit's reference bases are not those of the window.
     """
     n_tokens = len(window) // BASES_PER_TOKEN
-    low, high = pool_bounds(torch.from_numpy(np.array(pool_tokens, dtype=np.int64)), n_tokens, encoder.contract.radius_tokens)
+    low, high = pool_bounds(
+        torch.from_numpy(np.array(pool_tokens, dtype=np.int64)), n_tokens, encoder.contract.radius_tokens
+    )
     last_locus = max(edit.rel_pos for edits in chains for edit in edits) // BASES_PER_TOKEN
     n_needed = max(int(high.max()), last_locus + 1)  # what lies further right influences nothing that is kept
     ids = torch.from_numpy(sixmer_ids(window[: n_needed * BASES_PER_TOKEN]).astype(np.int64))

@@ -60,7 +60,9 @@ class StateContract:
     def require_same(self, other: StateContract, where: str) -> None:
         """Raise `ContractMismatchError` naming every field in which `other` differs; `where` says who found it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        differing = [f"{name}: {mine[name]!r} here, {theirs[name]!r} there" for name in mine if mine[name] != theirs[name]]
+        differing = [
+            f"{name}: {mine[name]!r} here, {theirs[name]!r} there" for name in mine if mine[name] != theirs[name]
+        ]
         if differing:
             raise ContractMismatchError(
                 f"{where}: the states follow two different contracts ({'; '.join(differing)}). "

@@ -54,7 +54,9 @@ class AlleleEncoder(nn.Module):
         self.tokens = nn.Embedding(N_COMPACT, d_seq)
         self.lengths = nn.Embedding(V1_MAX_LEN + 1, d_seq)
         self.slots = nn.Parameter(torch.randn(LOCUS_TOKENS, d_seq) * 0.02)
-        layer = nn.TransformerEncoderLayer(d_seq, 4, d_seq // 2, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            d_seq, 4, d_seq // 2, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
         self.transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -70,9 +72,13 @@ class LocusEncoder(nn.Module):
         super().__init__()
         self.with_states = config.context == "locus"
         # The frozen encoder's own table: part of the encoder's identity, so not saved with our weights.
-        self.register_buffer("sixmers", nn.functional.layer_norm(sixmer_embeddings, sixmer_embeddings.shape[1:]), persistent=False)
+        self.register_buffer(
+            "sixmers", nn.functional.layer_norm(sixmer_embeddings, sixmer_embeddings.shape[1:]), persistent=False
+        )
         self.tokens = nn.Linear(2 * config.d_state, config.d_context)
-        self.states = nn.ModuleList(nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context)) for _ in range(2))
+        self.states = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context)) for _ in range(2)
+        )
         self.d_out = config.d_context * (LOCUS_TOKENS + (2 if self.with_states else 0))
 
     def forward(self, before: Tensor, after: Tensor, locus: Tensor) -> Tensor:
@@ -111,7 +117,8 @@ class ActionEncoder(nn.Module):
         mask = batch.mask
         n_edits = int(mask.sum())
         alleles = self.alleles(
-            torch.cat([batch.ref_tokens[mask], batch.alt_tokens[mask]]), torch.cat([batch.ref_lengths[mask], batch.alt_lengths[mask]])
+            torch.cat([batch.ref_tokens[mask], batch.alt_tokens[mask]]),
+            torch.cat([batch.ref_lengths[mask], batch.alt_lengths[mask]]),
         )
         parts = [
             sinusoidal(batch.rel_pos[mask], self.config.d_pos),

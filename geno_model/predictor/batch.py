@@ -78,7 +78,10 @@ def edit_columns(
     """Tokenise the alleles and put everything in tensors."""
     ref_tokens, ref_lengths = allele_tokens(ref)
     alt_tokens, alt_lengths = allele_tokens(alt)
-    as_long = [torch.from_numpy(np.asarray(values).astype(np.int64)) for values in (rel_pos, edit_type, ref_tokens, ref_lengths, alt_tokens, alt_lengths)]
+    as_long = [
+        torch.from_numpy(np.asarray(values).astype(np.int64))
+        for values in (rel_pos, edit_type, ref_tokens, ref_lengths, alt_tokens, alt_lengths)
+    ]
     return EditColumns(*as_long, tokens_before, tokens_after, locus)
 
 
@@ -94,7 +97,9 @@ def collate(state: Tensor, pool_token: Tensor, n_steps: Tensor, edits: EditColum
     return ModelBatch(state=state, pool_token=pool_token, mask=mask, **scattered)
 
 
-def model_batch(encoded: EncodedWindow, chains: Sequence[Sequence[RelEdit]], pool_tokens: NDArray[np.integer]) -> ModelBatch:
+def model_batch(
+    encoded: EncodedWindow, chains: Sequence[Sequence[RelEdit]], pool_tokens: NDArray[np.integer]
+) -> ModelBatch:
     """The batch of one encoded window: B = number of chains."""
     edits = [edit for chain in chains for edit in chain]
     columns = edit_columns(

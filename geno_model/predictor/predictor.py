@@ -1,10 +1,12 @@
 """The predictor: where a chain of edits takes a state (spec 4).
 
-    s_hat_k = normalize(s_t + output_scale * delta(s_t, a_1..a_k))
+    s_hat_k = normalize(s_t + output_scale * gain_k * delta(s_t, a_1..a_k))
 
 Four cross-attention blocks alternate state <- action and action <- state, two self-attention blocks follow; pre-LayerNorm,
 GELU. Causal throughout: what is predicted for step k sees actions 1..k only (pitfall 15). The last layer of the output
 MLP starts at zero, so an untrained predictor says "no change" exactly (pitfall 7).
+`gain_k` is fitted once after training, on windows held back from it: how far a prediction for an edit of this type is to
+be believed (RFC 0002). A chain is believed no further than its least predictable edit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from geno_model.predictor.action_encoder import sinusoidal
+from geno_model.predictor.action_encoder import N_EDIT_TYPES, sinusoidal
 
 MAX_STEPS = 16
 N_CROSS_BLOCKS = 4
@@ -77,15 +79,18 @@ class Predictor(nn.Module):
         nn.init.zeros_(last.bias)
         # RMS of ||s_next - s_t|| over the training rows; set once before training, saved with the weights (spec 4).
         self.register_buffer("output_scale", torch.ones(()))
+        self.register_buffer("gain", torch.ones(N_EDIT_TYPES))
 
-    def forward(self, state: Tensor, actions: Tensor, pool_token: Tensor) -> Tensor:
+    def forward(self, state: Tensor, actions: Tensor, pool_token: Tensor, edit_type: Tensor) -> Tensor:
         """Predicted states after edits 1..k for every k: (B, K, d_state), norm 1.
 
         Padded steps need no mask: they lie right of the real ones, and nothing looks to the right.
         """
         n_steps = actions.shape[1]
         if n_steps > MAX_STEPS:
-            raise ValueError(f"a chain of {n_steps} edits was given; the predictor has step embeddings for {MAX_STEPS}: split the chain")
+            raise ValueError(
+                f"a chain of {n_steps} edits was given; the predictor has step embeddings for {MAX_STEPS}: split the chain"
+            )
         centre = sinusoidal(pool_token, self.config.d_hidden)
         steps = self.steps[:n_steps]
         slots = (self.state_in(state) + centre + self.token_types[0])[:, None] + steps
@@ -99,5 +104,6 @@ class Predictor(nn.Module):
         tokens = torch.cat([slots, acts], dim=1)
         for block in self.self_attention:
             tokens = block(tokens, tokens, later.repeat(2, 2))
-        delta = self.out(tokens[:, :n_steps]).float() * self.get_buffer("output_scale")
+        gain = self.get_buffer("gain")[edit_type].cummin(dim=1).values
+        delta = self.out(tokens[:, :n_steps]).float() * self.get_buffer("output_scale") * gain[..., None]
         return nn.functional.normalize(state[:, None] + delta, dim=-1)

@@ -54,7 +54,7 @@ class WorldModel(nn.Module):
 
     def forward(self, batch: ModelBatch) -> Tensor:
         """Predicted unit states after edits 1..k: (B, K, d_state)."""
-        return self.predictor(batch.state, self.action_encoder(batch), batch.pool_token)
+        return self.predictor(batch.state, self.action_encoder(batch), batch.pool_token, batch.edit_type)
 
     @torch.inference_mode()
     def predict(self, batch: ModelBatch) -> Tensor:
@@ -82,5 +82,7 @@ class WorldModel(nn.Module):
             model.predictor.load_state_dict(load_file(folder / "predictor.safetensors"))
             model.action_encoder.load_state_dict(load_file(folder / "action_encoder.safetensors"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise InputError(f"{folder}: no usable model there ({str(error).splitlines()[0]}); give a folder made by a release or a checkpoint") from error
+            raise InputError(
+                f"{folder}: no usable model there ({str(error).splitlines()[0]}); give a folder made by a release or a checkpoint"
+            ) from error
         return model.eval()

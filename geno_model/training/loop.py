@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import Size, WorldModel, model_config
-from geno_model.training.objective import last_step, raw_loss, skill, squared_distance
+from geno_model.training.objective import best_gain, last_step, raw_loss, skill, squared_distance
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import StateTable
 
@@ -29,6 +29,8 @@ TYPE_SHARES = {EditType.SNV: 0.4, EditType.INS: 0.2, EditType.DEL: 0.2, EditType
 MULTI_EDIT_SHARE = 0.1
 CLIP_NORM = 1.0
 LOG_EVERY = 25
+HELD_BACK_SHARE = 0.1
+MIN_GAIN_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class TrainingResult:
     n_parameters: dict[str, int]
     output_scale: float
     train_skill: float
+    gain: dict[str, float]
     seconds: float
 
 
@@ -60,21 +63,52 @@ def row_kinds(edit_type: NDArray[np.integer], k: NDArray[np.integer]) -> list[tu
 
     A kind that has no rows is left out, and its share goes to the others in proportion.
     """
-    kinds = [(share * (1 - MULTI_EDIT_SHARE), (k == 1) & (edit_type == int(kind))) for kind, share in TYPE_SHARES.items()]
+    kinds = [
+        (share * (1 - MULTI_EDIT_SHARE), (k == 1) & (edit_type == int(kind))) for kind, share in TYPE_SHARES.items()
+    ]
     present = [(share, rows) for share, rows in [*kinds, (MULTI_EDIT_SHARE, k > 1)] if rows.any()]
     total = sum(share for share, _ in present)
     return [(share / total, rows) for share, rows in present]
 
 
-def row_probabilities(edit_type: NDArray[np.integer], k: NDArray[np.integer]) -> NDArray[np.float64]:
+def row_probabilities(
+    edit_type: NDArray[np.integer], k: NDArray[np.integer], held_back: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Probability of each row in a batch: types by their shares among single edits, 10 % multi-edit rows."""
     probability = np.zeros(len(k))
     for share, rows in row_kinds(edit_type, k):
-        probability[rows] = share / rows.sum()
+        probability[rows & ~held_back] = share / max(1, (rows & ~held_back).sum())
     return probability / probability.sum()
 
 
-def naive_losses(raw: NDArray[np.floating], edit_type: NDArray[np.integer], k: NDArray[np.integer]) -> NDArray[np.float32]:
+def held_back_rows(table: StateTable, seed: int) -> NDArray[np.bool_]:
+    """Rows (n,) of a tenth of the windows, chosen by the seed: not trained on, but used to fit the gains."""
+    windows = table.keys.select("contig", "window_start_bp").unique().sort("contig", "window_start_bp")
+    chosen = np.random.default_rng(seed).permutation(windows.height)[: round(HELD_BACK_SHARE * windows.height)]
+    marked = table.keys.join(
+        windows[chosen].with_columns(held=True), on=windows.columns, how="left", maintain_order="left"
+    )
+    return marked["held"].fill_null(False).to_numpy()
+
+
+def fit_gains(model: WorldModel, table: StateTable, held_back: NDArray[np.bool_]) -> dict[str, float]:
+    """Set the model's gain of each edit type from held-back single edits; a type with fewer than 20 of them keeps the
+    smallest gain of the others, and without held-back rows nothing is set."""
+    edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
+    predicted = predict_table(model, table)
+    gains = {}
+    for kind in TYPE_SHARES:
+        rows = torch.from_numpy(held_back & (k == 1) & (edit_type == int(kind)))
+        if int(rows.sum()) >= MIN_GAIN_ROWS:
+            gains[kind] = best_gain(predicted[rows, 0], table.targets[rows, 0], table.batch.state[rows])
+    for kind in TYPE_SHARES:
+        model.predictor.get_buffer("gain")[kind] = gains.get(kind, min(gains.values(), default=1.0))
+    return {kind.name: float(model.predictor.get_buffer("gain")[kind]) for kind in TYPE_SHARES}
+
+
+def naive_losses(
+    raw: NDArray[np.floating], edit_type: NDArray[np.integer], k: NDArray[np.integer]
+) -> NDArray[np.float32]:
     """The mean loss of "no change" over the rows of each row's kind, (n,): what a row's loss is divided by.
 
     One number for all would leave SNVs nothing to say: a frame-shifting indel moves the state some ten times as far.
@@ -85,7 +119,9 @@ def naive_losses(raw: NDArray[np.floating], edit_type: NDArray[np.integer], k: N
     return naive
 
 
-def train(table: StateTable, settings: TrainingSettings, folder: Path, progress: Callable[[int, int], None] | None = None) -> TrainingResult:
+def train(
+    table: StateTable, settings: TrainingSettings, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> TrainingResult:
     """Train a world model on `table` and write the checkpoint folder (atomically, replacing an older one).
 
     The checkpoint holds the model's three files, `training.json` (settings, result) and `contract.json`.
@@ -93,13 +129,16 @@ def train(table: StateTable, settings: TrainingSettings, folder: Path, progress:
     started = time.monotonic()
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(settings.seed_init)
-    model = WorldModel(model_config(settings.size, table.targets.shape[-1], table.contract.context), table.sixmer_embeddings)
+    model = WorldModel(
+        model_config(settings.size, table.targets.shape[-1], table.contract.context), table.sixmer_embeddings
+    )
     batch, targets, mask = table.batch, table.targets, table.batch.mask
     source = batch.state[:, None].expand_as(targets)
     displaced = squared_distance(source, targets)[mask].double()
     model.predictor.get_buffer("output_scale").fill_(float(displaced.mean().sqrt()))
     edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
-    probability = row_probabilities(edit_type, k)
+    held_back = held_back_rows(table, settings.seed_order)
+    probability = row_probabilities(edit_type, k, held_back)
     naive = torch.from_numpy(naive_losses(raw_loss(source, targets, mask).numpy(), edit_type, k))
 
     optimiser = adamw(model, settings.learning_rate)
@@ -124,9 +163,15 @@ def train(table: StateTable, settings: TrainingSettings, folder: Path, progress:
         schedule.step()
         if progress:
             progress(step + 1, settings.n_steps)
+    gain = fit_gains(model, table, held_back)
     result = TrainingResult(
-        history, len(probability), model.n_parameters(), float(model.predictor.get_buffer("output_scale")),
-        skill_of(model, table), time.monotonic() - started,
+        history,
+        len(probability),
+        model.n_parameters(),
+        float(model.predictor.get_buffer("output_scale")),
+        skill_of(model, table),
+        gain,
+        time.monotonic() - started,
     )
     _write_checkpoint(model, table, settings, result, folder)
     return result
@@ -148,13 +193,17 @@ def skill_of(model: WorldModel, table: StateTable) -> float:
     return skill(last_step(predict_table(model, table), mask), last_step(table.targets, mask), table.batch.state)
 
 
-def _write_checkpoint(model: WorldModel, table: StateTable, settings: TrainingSettings, result: TrainingResult, folder: Path) -> None:
+def _write_checkpoint(
+    model: WorldModel, table: StateTable, settings: TrainingSettings, result: TrainingResult, folder: Path
+) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     model.save(temporary)
     values: dict[str, Any] = asdict(result)
     values.pop("seconds")  # a checkpoint of the same run is the same to the byte
-    (temporary / "training.json").write_text(json.dumps({"settings": asdict(settings), **values}, sort_keys=True, indent=1) + "\n")
+    (temporary / "training.json").write_text(
+        json.dumps({"settings": asdict(settings), **values}, sort_keys=True, indent=1) + "\n"
+    )
     (temporary / "contract.json").write_text(json.dumps(table.contract.to_dict(), sort_keys=True, indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)

@@ -35,3 +35,10 @@ def skill(predicted: Tensor, target: Tensor, source: Tensor) -> float:
 def last_step(values: Tensor, mask: Tensor) -> Tensor:
     """The step K of each row: values (B, K, ...) to (B, ...)."""
     return values[torch.arange(len(values)), mask.sum(dim=1) - 1]
+
+
+def best_gain(predicted: Tensor, target: Tensor, source: Tensor) -> float:
+    """The factor in [0, 1] on the predicted change that leaves the smallest squared error over rows (n, d)."""
+    guess, actual = (predicted - source).double(), (target - source).double()
+    power = guess.square().sum()
+    return float(((guess * actual).sum() / power).clamp(0, 1)) if power > 0 else 1.0

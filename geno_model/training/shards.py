@@ -30,7 +30,18 @@ from geno_model.predictor.batch import ModelBatch, collate, edit_columns
 
 SCHEMA_VERSION = "1"
 NORM_TOLERANCE = 1e-3
-KEY_COLUMNS = ["row_id", "contig", "window_start_bp", "window_end_bp", "window_sha256", "source", "k", "edits", "edit_type", "pool_token"]
+KEY_COLUMNS = [
+    "row_id",
+    "contig",
+    "window_start_bp",
+    "window_end_bp",
+    "window_sha256",
+    "source",
+    "k",
+    "edits",
+    "edit_type",
+    "pool_token",
+]
 _VECTORS = ["reference", "targets", "locus"]
 _TOKENS = ["tokens_before", "tokens_after"]
 
@@ -43,7 +54,10 @@ def start_store(folder: Path, encoder: CarbonStateEncoder) -> None:
     """Make the store's folder with its contract and the encoder's six-mer embeddings (stored once)."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, save in (
-        ("contract.json", lambda path: path.write_text(json.dumps(encoder.contract.to_dict(), sort_keys=True, indent=1) + "\n")),
+        (
+            "contract.json",
+            lambda path: path.write_text(json.dumps(encoder.contract.to_dict(), sort_keys=True, indent=1) + "\n"),
+        ),
         ("sixmer_embeddings.safetensors", lambda path: save_file({"sixmers": encoder.sixmer_embeddings()}, path)),
     ):
         temporary = folder / f".{name}.{os.getpid()}.tmp"
@@ -69,13 +83,17 @@ def write_shard(path: Path, rows: pl.DataFrame, contract: StateContract, key: st
         states = rows[name].explode().to_numpy().reshape(-1, d_state)
         off = np.abs(np.linalg.norm(states, axis=1) - 1)
         if not (off <= NORM_TOLERANCE).all():
-            raise ShardError(f"{path.name}: {int((~(off <= NORM_TOLERANCE)).sum())} {name} states have a norm other than 1 (contract: 1 ± {NORM_TOLERANCE})")
+            raise ShardError(
+                f"{path.name}: {int((~(off <= NORM_TOLERANCE)).sum())} {name} states have a norm other than 1 (contract: 1 ± {NORM_TOLERANCE})"
+            )
     table = rows.to_arrow().replace_schema_metadata(
         {"key": key, "state_contract": json.dumps(contract.to_dict(), sort_keys=True), "schema_version": SCHEMA_VERSION}
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    dictionary = [name for name in ("contig", "source", "window_sha256", "encoder_hash", "holdout") if name in table.column_names]
+    dictionary = [
+        name for name in ("contig", "source", "window_sha256", "encoder_hash", "holdout") if name in table.column_names
+    ]
     pq.write_table(table, temporary, compression="zstd", use_dictionary=dictionary)
     os.replace(temporary, path)
 
@@ -96,7 +114,9 @@ def read_contract(folder: Path) -> StateContract:
     try:
         return StateContract.from_dict(json.loads((folder / "contract.json").read_text()))
     except (OSError, json.JSONDecodeError) as error:
-        raise ShardError(f"{folder}: no state store there (contract.json: {error}); materialise the states first") from error
+        raise ShardError(
+            f"{folder}: no state store there (contract.json: {error}); materialise the states first"
+        ) from error
 
 
 def read_states(folder: Path) -> StateTable:

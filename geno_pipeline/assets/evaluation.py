@@ -33,7 +33,9 @@ def annotation(gene_annotation: pl.DataFrame, repeat_annotation: pl.DataFrame) -
     return Context.build(genes, repeat_annotation, open_genome())
 
 
-@table_asset("calibration", settings=[PROFILE.calibration, PROFILE.mix, PROFILE.seed], deps=["checkpoint", "reference_genome"])
+@table_asset(
+    "calibration", settings=[PROFILE.calibration, PROFILE.mix, PROFILE.seed], deps=["checkpoint", "reference_genome"]
+)
 def calibration_scores(
     context: dg.AssetExecutionContext,
     storage: Storage,
@@ -80,7 +82,9 @@ def uniform(calibration: pl.DataFrame, calibration_scores: pl.DataFrame) -> dg.A
     edges = gc_terciles(calibration_scores["gc"].to_numpy())
     found = with_percentiles(calibration_scores, Percentiles(calibration), edges)
     distance = max(float(kstest(part["surprise"], "uniform").statistic) for _, part in found.group_by("bucket_id"))  # type: ignore[attr-defined]
-    return dg.AssetCheckResult(passed=distance <= 0.02, metadata={"ks_distance": distance, "buckets": calibration.height})
+    return dg.AssetCheckResult(
+        passed=distance <= 0.02, metadata={"ks_distance": distance, "buckets": calibration.height}
+    )
 
 
 @table_asset("evaluation", deps=["checkpoint", "reference_genome"])

@@ -37,6 +37,7 @@ def checkpoint(storage: Storage) -> dg.MaterializeResult:
             "rows": result.n_rows,
             "steps": settings.steps,
             "tuples_per_second": round(settings.steps * settings.batch_size / result.seconds),
+            **{f"gain_{kind}": gain for kind, gain in result.gain.items()},
             "skill_on_training_rows": result.train_skill,
             "loss": line_picture(steps, losses, "step", "loss / loss of no change"),
         },

@@ -14,7 +14,11 @@ from geno_pipeline.evaluation import rollout
 from geno_pipeline.storage import Storage
 
 
-@folder_asset("release", settings=[PROFILE.release, PROFILE.name], deps=["eval_report", "checkpoint", "encoder_identity", "demo_encoder"])
+@folder_asset(
+    "release",
+    settings=[PROFILE.release, PROFILE.name],
+    deps=["eval_report", "checkpoint", "encoder_identity", "demo_encoder"],
+)
 def model_release(
     storage: Storage,
     calibration: pl.DataFrame,

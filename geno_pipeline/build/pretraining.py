@@ -98,7 +98,11 @@ def training_batches(genome: Genome, windows: pl.DataFrame, batch_size: int, see
 
 
 def pretrain(
-    genome: Genome, windows: pl.DataFrame, settings: PretrainSettings, folder: Path, progress: Callable[[int, int], None] | None = None
+    genome: Genome,
+    windows: pl.DataFrame,
+    settings: PretrainSettings,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PretrainResult:
     """Train on the windows that hold no holdout tag and write the encoder folder, replacing an older one."""
     started = time.monotonic()

@@ -36,7 +36,11 @@ class BuildCounts:
 
 
 def build_states(
-    rows: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder, folder: Path, progress: Callable[[int, int], None] | None = None
+    rows: pl.DataFrame,
+    genome: Genome,
+    encoder: CarbonStateEncoder,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BuildCounts:
     """Encode rows (TrainingEdits or ValidationEdits) into shards under `folder`, one sub-folder a contig.
 
@@ -72,7 +76,10 @@ def _key(part: pl.DataFrame, encoder: CarbonStateEncoder) -> str:
 
 
 def _encode_block(part: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder) -> pl.DataFrame:
-    encoded = [_encode_rows(of_window, genome, encoder) for _, of_window in part.group_by("window_start_bp", maintain_order=True)]
+    encoded = [
+        _encode_rows(of_window, genome, encoder)
+        for _, of_window in part.group_by("window_start_bp", maintain_order=True)
+    ]
     return pl.concat(encoded)
 
 
@@ -103,7 +110,9 @@ def _vectors(encoded: EncodedWindow, chains: list[list[RelEdit]]) -> list[pl.Ser
     d_state = encoded.reference.shape[1]
     edits = [edit for chain in chains for edit in chain]
     n_chains = np.arange(len(chains) + 1)
-    reference = pa.LargeListArray.from_arrays(pa.array(n_chains * d_state), pa.array(encoded.reference.numpy().reshape(-1)))
+    reference = pa.LargeListArray.from_arrays(
+        pa.array(n_chains * d_state), pa.array(encoded.reference.numpy().reshape(-1))
+    )
     return [
         per_row("rel_pos", np.array([edit.rel_pos for edit in edits], dtype=np.int32)),
         per_row("edit_types", np.array([edit.edit_type for edit in edits], dtype=np.uint8)),

@@ -33,7 +33,9 @@ def settings(**changes: Any) -> dict[str, Any]:
 def tiny_encoder(folder: Path, seed: int = 0, **changes: Any) -> CarbonStateEncoder:
     """A random Llama of width 32 and two layers, written to `folder` and loaded from it."""
     if not folder.exists():
-        model = new_model(PretrainSettings(32, 2, 4, n_steps=1, batch_size=1, learning_rate=1e-3, seed=seed, time_budget_s=None))
+        model = new_model(
+            PretrainSettings(32, 2, 4, n_steps=1, batch_size=1, learning_rate=1e-3, seed=seed, time_budget_s=None)
+        )
         for parameter in model.parameters():  # weights of 0.02 make hidden states that hardly depend on the input
             if parameter.ndim == 2:
                 parameter.data *= 8

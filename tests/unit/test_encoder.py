@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from geno_model.encoder.carbon import CarbonStateEncoder, EncoderFolderError, compact_vocabulary, encoder_hash, load_encoder
+from geno_model.encoder.carbon import (
+    CarbonStateEncoder,
+    EncoderFolderError,
+    compact_vocabulary,
+    encoder_hash,
+    load_encoder,
+)
 from geno_model.encoder.pooling import centered_sums, pool_bounds
 from geno_model.encoder.protocol import StateEncoder
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.encoder.state_contract import ContractMismatchError, StateContract
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.tokens import CARBON_DNA_OPEN
-from tests.unit.encoders import WINDOW_BP, random_window, settings, tiny_encoder
+from tests.unit.encoders import random_window, settings, tiny_encoder
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +106,23 @@ def test_shared_prefix_equals_the_plain_way_for_indels_chains_and_off_centre_poo
     deletion = RelEdit(400, EditType.DEL, bases_at(window, 400, 8), bases_at(window, 400, 1))
     near_end = RelEdit(3_000, EditType.DEL, bases_at(window, 3_000, 4), bases_at(window, 3_000, 1))
     start_of_window = RelEdit(2, EditType.INS, bases_at(window, 2, 1), bases_at(window, 2, 1) + "C")
-    chains = [[insertion], [deletion], [near_end], [start_of_window], [insertion, deletion, snv(window, 420)], [snv(window, 700)], [snv(window, 701)]]
+    chains = [
+        [insertion],
+        [deletion],
+        [near_end],
+        [start_of_window],
+        [insertion, deletion, snv(window, 420)],
+        [snv(window, 700)],
+        [snv(window, 701)],
+    ]
     pools = np.array([50, 66, 500, 0, 50, 110, 130])  # the last two lie left and right of their edit's token, 116
     encoded = encode_window(encoder, window, chains, pools)
     row = 0
     for chain, pool in zip(chains, pools, strict=True):
         for step in range(1, len(chain) + 1):
-            torch.testing.assert_close(encoded.targets[row], plain(encoder, window, chain[:step], int(pool)), atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                encoded.targets[row], plain(encoder, window, chain[:step], int(pool)), atol=1e-5, rtol=0
+            )
             row += 1
     assert row == len(encoded.targets) == 9
 
@@ -129,7 +145,9 @@ def test_tokens_run_are_counted(encoder: CarbonStateEncoder) -> None:
     window = random_window(12)
     before = encoder.n_tokens_run
     encode_window(encoder, window, [[snv(window, 600)], [snv(window, 606)]], np.array([100, 101]))
-    assert encoder.n_tokens_run - before == 1 + (101 + 17) + 2 * 17  # <dna> and the window up to the last pool, then c .. c + 16 each
+    assert (
+        encoder.n_tokens_run - before == 1 + (101 + 17) + 2 * 17
+    )  # <dna> and the window up to the last pool, then c .. c + 16 each
 
 
 def test_locus_states_and_tokens(encoder: CarbonStateEncoder) -> None:
@@ -141,7 +159,9 @@ def test_locus_states_and_tokens(encoder: CarbonStateEncoder) -> None:
     ids = torch.from_numpy(np.concatenate([[0], sixmer_ids(window)]).astype(np.int64))[None]
     with torch.inference_mode():
         hidden = encoder.model.model(input_ids=ids).last_hidden_state[0]
-    torch.testing.assert_close(encoded.locus[0], hidden[[100, 101]], atol=1e-5, rtol=0)  # tokens 99 and 100, after <dna>
+    torch.testing.assert_close(
+        encoded.locus[0], hidden[[100, 101]], atol=1e-5, rtol=0
+    )  # tokens 99 and 100, after <dna>
     edited = np.concatenate([window[:605], np.frombuffer(b"TTT", dtype=np.uint8), window[605:]])
     assert encoded.tokens_before[0].tolist() == sixmer_ids(window[600:624]).tolist()
     assert encoded.tokens_after[0].tolist() == sixmer_ids(edited[600:624]).tolist()
@@ -156,7 +176,11 @@ def test_hidden_layer_is_part_of_the_state(folder: Path) -> None:
 def test_encoder_hash_changes_with_weights_config_tokenizer_and_dtype(tmp_path: Path) -> None:
     tiny_encoder(tmp_path / "a")
     tiny_encoder(tmp_path / "b", seed=1)
-    hashes = {encoder_hash(tmp_path / "a", "float32"), encoder_hash(tmp_path / "a", "bfloat16"), encoder_hash(tmp_path / "b", "float32")}
+    hashes = {
+        encoder_hash(tmp_path / "a", "float32"),
+        encoder_hash(tmp_path / "a", "bfloat16"),
+        encoder_hash(tmp_path / "b", "float32"),
+    }
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     (tmp_path / "b" / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))
     hashes.add(encoder_hash(tmp_path / "b", "float32"))
@@ -186,5 +210,7 @@ def test_contracts_that_differ_never_meet(encoder: CarbonStateEncoder) -> None:
     assert StateContract.from_dict(contract.to_dict()) == contract
     contract.require_same(StateContract.from_dict(contract.to_dict()), "here")
     other = StateContract(**settings(stride_bp=512, layer=-2), encoder_hash=contract.encoder_hash)
-    with pytest.raises(ContractMismatchError, match=r"scoring: .*stride_bp: 2048 here, 512 there; layer: -1 here, -2 there"):
+    with pytest.raises(
+        ContractMismatchError, match=r"scoring: .*stride_bp: 2048 here, 512 there; layer: -1 here, -2 there"
+    ):
         contract.require_same(other, "scoring")

@@ -67,7 +67,9 @@ def test_a_row_alone_equals_the_row_in_a_padded_batch() -> None:
     torch.testing.assert_close(alone[0, 0], model.predict(batch)[0, 0], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("field", ["rel_pos", "edit_type", "ref_lengths", "alt_tokens", "tokens_after", "pool_token", "state"])
+@pytest.mark.parametrize(
+    "field", ["rel_pos", "edit_type", "ref_lengths", "alt_tokens", "tokens_after", "pool_token", "state"]
+)
 def test_the_prediction_depends_on_every_input(field: str) -> None:
     model, batch = new_model(), random_batch([1])
     value = getattr(batch, field)
@@ -96,7 +98,11 @@ def test_save_and_load_give_the_same_predictions(tmp_path: Path) -> None:
     first, second = WorldModel.load(tmp_path, embeddings), WorldModel.load(tmp_path, embeddings)
     assert torch.equal(first.predict(batch), second.predict(batch))
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
-    assert {path.name for path in tmp_path.iterdir()} == {"predictor.safetensors", "action_encoder.safetensors", "model.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "predictor.safetensors",
+        "action_encoder.safetensors",
+        "model.json",
+    }
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from geno_model.genomics.edits import EditSpec, EditType
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingSettings, predict_table, row_probabilities, train
-from geno_model.training.objective import last_step, raw_loss, skill
+from geno_model.training.objective import best_gain, last_step, raw_loss, skill
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import ShardError, read_states, write_shard
 from geno_pipeline.build.states import build_states
@@ -63,6 +63,13 @@ def test_loss_of_no_change_and_of_perfection() -> None:
     assert skill(target[:, 0], target[:, 0], source) == 1.0
 
 
+def test_best_gain_by_hand() -> None:
+    source, guess = torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    assert best_gain(guess, torch.tensor([[0.5, 9.0], [9.0, 1.0]]), source) == pytest.approx(0.5)  # 2.5 / 5
+    assert best_gain(guess, -guess, source) == 0.0
+    assert best_gain(guess, 3 * guess, source) == 1.0
+
+
 def test_padded_steps_do_not_count() -> None:
     predicted, target = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     mask = torch.tensor([[True, False, False], [True, True, False]])
@@ -90,7 +97,10 @@ def test_no_weight_decay_on_norms_biases_and_tables() -> None:
 def test_batches_are_balanced_by_type() -> None:
     types = np.array([EditType.SNV] * 90 + [EditType.INS] * 5 + [EditType.DEL] * 5 + [EditType.SNV] * 10)
     k = np.array([1] * 100 + [2] * 10)
-    probability = row_probabilities(types, k)
+    held_back = np.zeros(110, dtype=bool)
+    held_back[[0, 109]] = True
+    probability = row_probabilities(types, k, held_back)
+    assert probability[0] == probability[109] == 0
     total = 0.9 * 0.8 + 0.1  # MNV and INDEL have no rows
     assert probability[:90].sum() == pytest.approx(0.9 * 0.4 / total)
     assert probability[90:95].sum() == pytest.approx(0.9 * 0.2 / total)
@@ -106,12 +116,19 @@ def test_shards_hold_what_the_encoder_says(tmp_path: Path, genome: Genome) -> No
     assert table.keys["row_id"].to_list() == rows.sort("window_start_bp", "row_id")["row_id"].to_list()
     for index, row in enumerate(table.keys.iter_rows(named=True)):
         window = genome.window(CONTIG, row["window_start_bp"], row["window_end_bp"]).copy()
-        torch.testing.assert_close(table.batch.state[index], encoder.encode(window, row["pool_token"] * 6), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            table.batch.state[index], encoder.encode(window, row["pool_token"] * 6), atol=1e-5, rtol=0
+        )
         for step, edit in enumerate(row["edits"]):
             window[edit["pos"] - 1 - row["window_start_bp"]] = ord(edit["alt"])
-            torch.testing.assert_close(table.targets[index, step], encoder.encode(window, row["pool_token"] * 6), atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                table.targets[index, step], encoder.encode(window, row["pool_token"] * 6), atol=1e-5, rtol=0
+            )
             spec = EditSpec(CONTIG, edit["pos"], edit["ref"], edit["alt"])
-            assert table.batch.rel_pos[index, step] == spec.relative_to(row["window_start_bp"], row["window_end_bp"]).rel_pos
+            assert (
+                table.batch.rel_pos[index, step]
+                == spec.relative_to(row["window_start_bp"], row["window_end_bp"]).rel_pos
+            )
     assert table.batch.mask.sum(dim=1).tolist() == table.keys["k"].to_list()
 
 
