@@ -26,11 +26,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from geno_pipeline.config import DEFAULT_PROFILE, ProfileError, load_profile
+from geno_pipeline.headline import print_headline, score_with_release
 
 if TYPE_CHECKING:
     import dagster as dg
 
 HOME = Path(__file__).parents[1] / "dagster_home"
+WHOLE_JOB = "everything"  # the one that ends with a scored VCF
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -183,7 +185,13 @@ def run(profile_name: str | None, data: Path | None, job_name: str) -> int:
             screen.print(f"[red]error:[/red] {escape(step.failure)}", highlight=False, soft_wrap=True)
     if not result.success:
         screen.print(f"Full log: {log}", highlight=False, soft_wrap=True)
-    return 0 if result.success else 1
+    if not result.success:
+        return 1
+    if job_name == WHOLE_JOB:
+        if score_with_release(PROFILE) != 0:
+            return 1
+        print_headline(PROFILE)
+    return 0
 
 
 def summary(report: RunReport, title: str) -> Table:

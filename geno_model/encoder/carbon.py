@@ -157,11 +157,11 @@ class CarbonStateEncoder:
         return hidden.float(), out.past_key_values
 
     def encode(self, window: NDArray[np.uint8], edit_locus: int | None = None) -> Tensor:
-        """State (d_state,) of one window of ASCII bases; `edit_locus` is a 0-based offset in bp, None pools globally."""
+        """State (d_state,) of one window of ASCII bases; `edit_locus` is a 0-based bp offset, None pools globally."""
         return self.encode_batch(window[None], None if edit_locus is None else [edit_locus])[0]
 
     def encode_batch(self, windows: NDArray[np.uint8], edit_loci: Sequence[int] | None = None) -> Tensor:
-        """States (B, d_state) of windows (B, window_bp), each run in full: the plain way, and the oracle of the fast one."""
+        """States (B, d_state) of windows (B, window_bp), each run in full: the oracle of the fast way."""
         ids = torch.from_numpy(sixmer_ids(windows).astype(np.int64))
         control = torch.full((len(ids), 1), DNA_OPEN)
         hidden, _ = self.hidden_states(torch.cat([control, ids, torch.full_like(control, DNA_CLOSE)], dim=1))
@@ -182,7 +182,7 @@ def load_encoder(folder: Path, contract: StateContract) -> CarbonStateEncoder:
     encoder = CarbonStateEncoder.load(folder, settings)
     if encoder.encoder_hash != contract.encoder_hash:
         raise ContractMismatchError(
-            f"{folder} holds encoder {encoder.encoder_hash[:12]}, but the model was built on {contract.encoder_hash[:12]}: "
-            "give the folder of that encoder"
+            f"{folder} holds encoder {encoder.encoder_hash[:12]}, "
+            f"but the model was built on {contract.encoder_hash[:12]}: give the folder of that encoder"
         )
     return encoder

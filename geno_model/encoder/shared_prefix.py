@@ -35,7 +35,7 @@ SUFFIX_BATCH = 4  # larger batches are slower on a CPU: more padding, colder cac
 class EncodedWindow:
     """States of n chains of edits in one window, sum(K) edits in all, chain by chain.
 
-    reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, pooled at the chain's centre.
+    reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre.
     locus (sumK, 2, d): hidden states of the reference window at tokens c - 1 and c of each edit (zeros for c - 1 = -1).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
     """

@@ -1,8 +1,8 @@
 """An edit as a vector: position, type, alleles, and what the frozen encoder knows at the locus (spec 1).
 
-Five sub-encoders are concatenated and projected. Four are the seeds' (RFC-0003 section 3.4); the fifth, `context`, is the
-locus channel, with three settings: `none`, `sixmer` (input embeddings of the six-mers at the locus before and after the
-edit) and `locus` (`sixmer` and the reference hidden states at tokens c - 1 and c).
+Five sub-encoders are concatenated and projected. Four are the seeds' (RFC-0003 section 3.4); the fifth, `context`, is
+the locus channel, with three settings: `none`, `sixmer` (input embeddings of the six-mers at the locus before
+and after the edit) and `locus` (`sixmer` and the reference hidden states at tokens c - 1 and c).
 Alleles enter injectively: A-padded six-mer ids plus the true length (pitfall 14).
 Not here: how the tensors of a batch are made (`batch`).
 """

@@ -2,11 +2,11 @@
 
     s_hat_k = normalize(s_t + output_scale * gain_k * delta(s_t, a_1..a_k))
 
-Four cross-attention blocks alternate state <- action and action <- state, two self-attention blocks follow; pre-LayerNorm,
-GELU. Causal throughout: what is predicted for step k sees actions 1..k only (pitfall 15). The last layer of the output
-MLP starts at zero, so an untrained predictor says "no change" exactly (pitfall 7).
-`gain_k` is fitted once after training, on windows held back from it: how far a prediction for an edit of this type is to
-be believed (RFC 0002). A chain is believed no further than its least predictable edit.
+Four cross-attention blocks alternate state <- action and action <- state, two self-attention blocks follow;
+pre-LayerNorm, GELU. Causal throughout: what is predicted for step k sees actions 1..k only (pitfall 15). The last
+layer of the output MLP starts at zero, so an untrained predictor says "no change" exactly (pitfall 7).
+`gain_k` is fitted once after training, on windows held back from it: how far a prediction for this type of edit
+is to be believed (RFC 0002). A chain is believed no further than its least predictable edit.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Predictor(nn.Module):
         n_steps = actions.shape[1]
         if n_steps > MAX_STEPS:
             raise ValueError(
-                f"a chain of {n_steps} edits was given; the predictor has step embeddings for {MAX_STEPS}: split the chain"
+                f"a chain of {n_steps} edits was given; the predictor takes at most {MAX_STEPS}: split the chain"
             )
         centre = sinusoidal(pool_token, self.config.d_hidden)
         steps = self.steps[:n_steps]

@@ -83,6 +83,6 @@ class WorldModel(nn.Module):
             model.action_encoder.load_state_dict(load_file(folder / "action_encoder.safetensors"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(
-                f"{folder}: no usable model there ({str(error).splitlines()[0]}); give a folder made by a release or a checkpoint"
+                f"{folder}: no usable model there ({str(error).splitlines()[0]}); give the folder of a release"
             ) from error
         return model.eval()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import Size, WorldModel, model_config
-from geno_model.training.objective import best_gain, last_step, raw_loss, skill, squared_distance
+from geno_model.training.objective import safe_gain, last_step, raw_loss, skill, squared_distance
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import StateTable
 
@@ -47,7 +47,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a run did. `history`: one dict per logged step (step, loss as a share of that of no change, learning rate)."""
+    """What a run did. `history`: a dict per logged step (step, loss as a share of that of no change, learning rate)."""
 
     history: list[dict[str, float]]
     n_rows: int
@@ -100,7 +100,7 @@ def fit_gains(model: WorldModel, table: StateTable, held_back: NDArray[np.bool_]
     for kind in TYPE_SHARES:
         rows = torch.from_numpy(held_back & (k == 1) & (edit_type == int(kind)))
         if int(rows.sum()) >= MIN_GAIN_ROWS:
-            gains[kind] = best_gain(predicted[rows, 0], table.targets[rows, 0], table.batch.state[rows])
+            gains[kind] = safe_gain(predicted[rows, 0], table.targets[rows, 0], table.batch.state[rows])
     for kind in TYPE_SHARES:
         model.predictor.get_buffer("gain")[kind] = gains.get(kind, min(gains.values(), default=1.0))
     return {kind.name: float(model.predictor.get_buffer("gain")[kind]) for kind in TYPE_SHARES}

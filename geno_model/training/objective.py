@@ -19,7 +19,7 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def raw_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Loss of each row (B,): mean over its steps of (1 - cos) + 0.1 * ||.||^2 / d_state. Shapes (B, K, d), mask (B, K)."""
+    """Loss of each row (B,): mean over its steps of (1 - cos) + 0.1 * ||.||^2 / d_state; (B, K, d), mask (B, K)."""
     squared = squared_distance(predicted, target)
     step_loss = COSINE_WEIGHT * squared / 2 + MSE_WEIGHT * squared / predicted.shape[-1]
     return (step_loss * mask).sum(dim=1) / mask.sum(dim=1)
@@ -37,8 +37,16 @@ def last_step(values: Tensor, mask: Tensor) -> Tensor:
     return values[torch.arange(len(values)), mask.sum(dim=1) - 1]
 
 
-def best_gain(predicted: Tensor, target: Tensor, source: Tensor) -> float:
-    """The factor in [0, 1] on the predicted change that leaves the smallest squared error over rows (n, d)."""
+def safe_gain(predicted: Tensor, target: Tensor, source: Tensor) -> float:
+    """How far predicted changes are to be believed, in [0, 1], from rows (n, d) that were not trained on.
+
+    The factor g on the predicted change that leaves the smallest squared error, less two standard errors: few rows, or
+    rows that disagree, give 0, which is "no change".
+    """
     guess, actual = (predicted - source).double(), (target - source).double()
-    power = guess.square().sum()
-    return float(((guess * actual).sum() / power).clamp(0, 1)) if power > 0 else 1.0
+    product, power = (guess * actual).sum(dim=-1), guess.square().sum(dim=-1)
+    if power.sum() <= 0:
+        return 0.0
+    best = product.sum() / power.sum()
+    standard_error = (product - best * power).square().sum().sqrt() / power.sum()
+    return float((best - 2 * standard_error).clamp(0, 1))

@@ -1,7 +1,8 @@
 """State shards: what one encoder pass learnt about rows of edits, in Parquet (spec 3, "State shards").
 
-One row per training tuple: the reference state s_t, the edits, and the states s_1..s_K after edits 1..k, all pooled at one
-token; with them the two locus states of each edit. All in float32 (RFC 0001). The state contract stands in the metadata of every file.
+One row per training tuple: the reference state s_t, the edits, and the states s_1..s_K after edits 1..k, all pooled at
+one token; with them the two locus states of each edit. All in float32 (RFC 0001). The state contract stands in the
+metadata of every file.
 A shard is written to a temporary name, checked and renamed, so a killed run leaves whole shards or none; its `key`
 says what it was made from, so that the next run makes only what is missing.
 
@@ -84,7 +85,8 @@ def write_shard(path: Path, rows: pl.DataFrame, contract: StateContract, key: st
         off = np.abs(np.linalg.norm(states, axis=1) - 1)
         if not (off <= NORM_TOLERANCE).all():
             raise ShardError(
-                f"{path.name}: {int((~(off <= NORM_TOLERANCE)).sum())} {name} states have a norm other than 1 (contract: 1 ± {NORM_TOLERANCE})"
+                f"{path.name}: {int((~(off <= NORM_TOLERANCE)).sum())} {name} states have a norm other than 1 "
+                f"(contract: 1 ± {NORM_TOLERANCE})"
             )
     table = rows.to_arrow().replace_schema_metadata(
         {"key": key, "state_contract": json.dumps(contract.to_dict(), sort_keys=True), "schema_version": SCHEMA_VERSION}

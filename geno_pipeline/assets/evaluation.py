@@ -1,4 +1,4 @@
-"""Calibration and evaluation of the trained model, on variants that it never saw (groups `calibration`, `evaluation`; spec 4, 5, 6)."""
+"""Calibration and evaluation of the trained model, on variants that it never saw (spec 4, 5, 6)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def calibration_scores(
 
 @table_asset("calibration")
 def calibration(calibration_scores: pl.DataFrame) -> pl.DataFrame:
-    """From raw surprise to a percentile among common variants of the same kind of place, backing off where they are few."""
+    """From raw surprise to a percentile among common variants of the same kind of place; backs off where few."""
     return calibrate(calibration_scores, gc_terciles(calibration_scores["gc"].to_numpy()))
 
 
@@ -178,7 +178,7 @@ def an_note() -> dict[str, str]:
 @dg.asset_check(
     asset="eval_report",
     blocking=True,
-    description="The model beats 'no change' on single edits of held-out chromosomes; a release that does not is refused.",
+    description="The model beats 'no change' on single edits of held-out chromosomes, else no release.",
 )
 def skill_above_zero(storage: Storage) -> dg.AssetCheckResult:
     """Read the stored table: skill at K = 1 on holdout-chr, all edit types together."""

@@ -66,7 +66,7 @@ def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.Materi
 
 @folder_asset("encoder", settings=[PROFILE.state, PROFILE.windows], deps=["demo_encoder"])
 def encoder_identity(storage: Storage) -> dg.MaterializeResult:
-    """Who the encoder is and what a state means: one value that every table of states carries and every step compares."""
+    """Who the encoder is and what a state means: one value that all tables of states carry and every step compares."""
     fields: dict[str, Any] = {
         "window_bp": PROFILE.windows.window_bp,
         "stride_bp": PROFILE.windows.stride_bp,

@@ -1,7 +1,7 @@
 """Pretrain the small embedded encoder: a causal Llama over six-mers, on the training windows (spec 2, "Weights").
 
-The architecture is Carbon's, the vocabulary its DNA part alone in the same order (compact numbering). It is written as a
-Hugging Face folder and loaded by `CarbonStateEncoder` like any other. Held-out windows are never seen.
+The architecture is Carbon's, the vocabulary its DNA part alone in the same order (compact numbering). It is written as
+a Hugging Face folder and loaded by `CarbonStateEncoder` like any other. Held-out windows are never seen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class PretrainSettings:
-    """Size and length of a pretraining run. It ends after `n_steps`, or when `time_budget_s` is used up if that is given.
+    """Size and length of a pretraining run: it ends after `n_steps`, or when a given `time_budget_s` is used up.
 
     Only a run without a time budget is reproducible to the byte.
     """

@@ -72,8 +72,8 @@ distance between that prediction and the real state, as a percentile among commo
 
 ## Limits
 - The surprise measures what this encoder and this predictor find unusual. It is no measure of harm.
-- An indel whose length is no multiple of six shifts the frame of all six-mers after it; its state moves far for a reason
-  that is not biology. SNVs and indels share one calibration table in this release.
+- An indel whose length is no multiple of six shifts the frame of all six-mers after it; its state moves far for a
+  reason that is not biology. SNVs and indels share one calibration table in this release.
 - No population-stratified calibration: percentiles refer to the one panel that the release was calibrated on.
 - Structural variants, alleles above 16 bp and bases other than A, C, G, T are not scored; they are counted.
 

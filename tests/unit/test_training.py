@@ -14,7 +14,7 @@ from geno_model.genomics.edits import EditSpec, EditType
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingSettings, predict_table, row_probabilities, train
-from geno_model.training.objective import best_gain, last_step, raw_loss, skill
+from geno_model.training.objective import safe_gain, last_step, raw_loss, skill
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import ShardError, read_states, write_shard
 from geno_pipeline.build.states import build_states
@@ -43,7 +43,8 @@ def rows_of_edits(genome: Genome, n_windows: int = 2, per_window: int = 40) -> p
                 edits.append({"pos": pos0 + 1, "ref": ref, "alt": "ACGT"["ACGT".index(ref) - 1]})
             rows.append(
                 {
-                    "row_id": f"{CONTIG}:{start}:{index}", "contig": CONTIG, "window_start_bp": start, "window_end_bp": start + WINDOW_BP,
+                    "row_id": f"{CONTIG}:{start}:{index}", "contig": CONTIG,
+                    "window_start_bp": start, "window_end_bp": start + WINDOW_BP,
                     "window_sha256": "x", "source": "synthetic_snv", "k": len(edits), "edits": edits, "edit_type": 0,
                     "pool_token": (position - start) // 6,
                 }
@@ -63,11 +64,15 @@ def test_loss_of_no_change_and_of_perfection() -> None:
     assert skill(target[:, 0], target[:, 0], source) == 1.0
 
 
-def test_best_gain_by_hand() -> None:
+def test_safe_gain_by_hand() -> None:
     source, guess = torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    assert best_gain(guess, torch.tensor([[0.5, 9.0], [9.0, 1.0]]), source) == pytest.approx(0.5)  # 2.5 / 5
-    assert best_gain(guess, -guess, source) == 0.0
-    assert best_gain(guess, 3 * guess, source) == 1.0
+    assert safe_gain(guess, torch.tensor([[0.5, 9.0], [9.0, 1.0]]), source) == pytest.approx(0.5)  # 2.5 / 5, no error
+    # products 0.9 and 1.6, powers 1 and 4: 0.5, and each row is off by 0.4, so the error is 0.4 * sqrt(2) / 5
+    mixed = torch.tensor([[0.9, 0.0], [0.0, 0.8]])
+    assert safe_gain(guess, mixed, source) == pytest.approx(0.5 - 2 * 0.4 * 2**0.5 / 5)
+    assert safe_gain(guess, -guess, source) == 0.0
+    assert safe_gain(guess, 3 * guess, source) == 1.0
+    assert safe_gain(source, guess, source) == 0.0
 
 
 def test_padded_steps_do_not_count() -> None:

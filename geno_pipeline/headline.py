@@ -1,0 +1,100 @@
+"""The end of `make demo` and `make real`: score the profile's VCF with the fresh release, and say what came out.
+
+Belongs here: the call of `geno-score`, as a user would make it, and the last lines on the screen. Every figure is read
+from what the assets wrote; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from geno_pipeline.build.release import RESEARCH_LINE
+from geno_pipeline.config import Profile
+
+SCORED = "scored.vcf.gz"
+
+
+def score_with_release(profile: Profile) -> int:
+    """Run `geno-score` on the profile's VCF into `<storage>/scored.vcf.gz`. Returns its exit code."""
+    command = [sys.executable, "-m", "geno_model.cli.score"]
+    options = {
+        "--model-dir": profile.storage / "model_release",
+        "--vcf": profile.input_path(profile.inputs.score_vcf),
+        "--fasta": profile.input_path(profile.inputs.reference),
+        "--output": profile.storage / SCORED,
+    }
+    shown = " ".join(["geno-score", *(f"{name} {value}" for name, value in options.items())])
+    Console(stderr=True).print(shown, highlight=False, soft_wrap=True)
+    arguments = [str(part) for pair in options.items() for part in pair]
+    environment = os.environ | {"GENO_CACHE": str(profile.storage)}
+    return subprocess.run([*command, *arguments], env=environment, check=False).returncode
+
+
+def print_headline(profile: Profile) -> None:
+    """What was made, how good it is, where it lies and how to look at it."""
+    root, screen = profile.storage, Console()
+    if profile.synthetic:
+        screen.print("[yellow]SYNTHETIC data: a made-up genome and population.[/yellow]")
+    screen.print(skill_table(pl.read_parquet(root / "rollout_fidelity.parquet")))
+    screen.print(ranking_table(pl.read_parquet(root / "eval_report" / "benchmarks.parquet")))
+    for what, path in (
+        ("report", root / "eval_report" / "eval_report.html"),
+        ("model", root / "model_release"),
+        ("scored VCF", root / SCORED),
+    ):
+        screen.print(f"{what:<11}{_size(path):>12}  {path}", highlight=False, soft_wrap=True)
+    data = "" if profile.data is None else f" DATA={profile.data}"
+    screen.print(f"look at it{'':>13}  make ui PROFILE={profile.name}{data}   (http://localhost:3000)", highlight=False)
+    screen.print(RESEARCH_LINE, highlight=False)
+
+
+def skill_table(rollout: pl.DataFrame) -> Table:
+    """Skill on held-out chromosomes or spans: by edit type for one edit, and by number of edits."""
+    title = "Skill on holdout-chr: share of the change of state foreseen (no change = 0)"
+    table = Table(title=title, title_justify="left")
+    for name in ("edits", "type", "n", "skill", "95 % interval", "L2 of model", "L2 of no change"):
+        table.add_column(name, justify="left" if name == "type" else "right")
+    rows = rollout.filter((pl.col("holdout") == "holdout-chr") & pl.col("k").is_not_null())
+    for row in rows.iter_rows(named=True):
+        table.add_row(
+            f"{row['k']}",
+            row["edit_type"],
+            f"{row['n']:,}",
+            _number(row["skill"]),
+            _interval(row["skill_low"], row["skill_high"]),
+            f"{row['l2']:.5f}",
+            f"{row['naive_l2']:.5f}",
+        )
+    return table
+
+
+def ranking_table(benchmarks: pl.DataFrame) -> Table:
+    """AUROC of each head on each ClinVar track, with its interval."""
+    table = Table(title="Pathogenic against benign, held-out ClinVar alleles (chance = 0.5)", title_justify="left")
+    for name in ("track", "head", "P/LP", "B/LB", "AUROC", "95 % interval"):
+        table.add_column(name, justify="left" if name in ("track", "head") else "right")
+    for row in benchmarks.filter(pl.col("subset") == "all").iter_rows(named=True):
+        interval = row["note"] or _interval(row["auroc_low"], row["auroc_high"])
+        numbers = (f"{row['n_positive']:,}", f"{row['n_negative']:,}", _number(row["auroc"]), interval)
+        table.add_row(row["track"], row["head"], *numbers)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _size(path: Path) -> str:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return f"{sum(file.stat().st_size for file in files if file.is_file()) / 1e6:,.1f} MB"
