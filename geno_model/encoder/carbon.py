@@ -137,7 +137,7 @@ class CarbonStateEncoder:
 
     def sixmer_embeddings(self) -> Tensor:
         """The frozen input embeddings of the DNA tokens in compact numbering: (4099, d_state) float32."""
-        table = self.model.get_input_embeddings().weight
+        table = self.model.get_parameter("model.embed_tokens.weight")
         return table[self.dna_offset : self.dna_offset + N_COMPACT].detach().float().clone()
 
     def hidden_states(

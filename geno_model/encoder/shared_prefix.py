@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
@@ -138,6 +138,7 @@ def _suffix_changes(
     first = torch.tensor([item.first for item in items])
     prefix = DynamicCache()
     for layer, kept in enumerate(cache.layers):  # copies: crop and repeat of the kept cache would work in place
+        assert isinstance(kept, DynamicLayer) and kept.keys is not None and kept.values is not None
         keys, values = kept.keys[:, :, :n_prefix], kept.values[:, :, :n_prefix]
         prefix.update(keys.expand(n_items, -1, -1, -1), values.expand(n_items, -1, -1, -1), layer)
     hidden_prefix = torch.arange(n_prefix)[None, :] > first[:, None]

@@ -78,11 +78,21 @@ def edit_columns(
     """Tokenise the alleles and put everything in tensors."""
     ref_tokens, ref_lengths = allele_tokens(ref)
     alt_tokens, alt_lengths = allele_tokens(alt)
-    as_long = [
-        torch.from_numpy(np.asarray(values).astype(np.int64))
-        for values in (rel_pos, edit_type, ref_tokens, ref_lengths, alt_tokens, alt_lengths)
-    ]
-    return EditColumns(*as_long, tokens_before, tokens_after, locus)
+
+    def tensor(values: NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(np.asarray(values).astype(np.int64))
+
+    return EditColumns(
+        rel_pos=tensor(rel_pos),
+        edit_type=tensor(edit_type),
+        ref_tokens=tensor(ref_tokens),
+        ref_lengths=tensor(ref_lengths),
+        alt_tokens=tensor(alt_tokens),
+        alt_lengths=tensor(alt_lengths),
+        tokens_before=tokens_before,
+        tokens_after=tokens_after,
+        locus=locus,
+    )
 
 
 def collate(state: Tensor, pool_token: Tensor, n_steps: Tensor, edits: EditColumns) -> ModelBatch:

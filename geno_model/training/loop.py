@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import Size, WorldModel, model_config
-from geno_model.training.objective import safe_gain, last_step, raw_loss, skill, squared_distance
+from geno_model.training.objective import last_step, raw_loss, safe_gain, skill, squared_distance
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import StateTable
 
@@ -129,18 +129,37 @@ def train(
     started = time.monotonic()
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(settings.seed_init)
-    model = WorldModel(
-        model_config(settings.size, table.targets.shape[-1], table.contract.context), table.sixmer_embeddings
-    )
-    batch, targets, mask = table.batch, table.targets, table.batch.mask
-    source = batch.state[:, None].expand_as(targets)
-    displaced = squared_distance(source, targets)[mask].double()
-    model.predictor.get_buffer("output_scale").fill_(float(displaced.mean().sqrt()))
-    edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
+    d_state = table.targets.shape[-1]
+    model = WorldModel(model_config(settings.size, d_state, table.contract.context), table.sixmer_embeddings)
+    moved = squared_distance(table.batch.state[:, None], table.targets)[table.batch.mask]
+    model.predictor.get_buffer("output_scale").fill_(float(moved.double().mean().sqrt()))
     held_back = held_back_rows(table, settings.seed_order)
-    probability = row_probabilities(edit_type, k, held_back)
-    naive = torch.from_numpy(naive_losses(raw_loss(source, targets, mask).numpy(), edit_type, k))
+    history = _optimise(model, table, settings, held_back, progress)
+    result = TrainingResult(
+        history=history,
+        n_rows=len(held_back),
+        n_parameters=model.n_parameters(),
+        output_scale=float(model.predictor.get_buffer("output_scale")),
+        gain=fit_gains(model, table, held_back),
+        train_skill=skill_of(model, table),
+        seconds=time.monotonic() - started,
+    )
+    _write_checkpoint(model, table, settings, result, folder)
+    return result
 
+
+def _optimise(
+    model: WorldModel,
+    table: StateTable,
+    settings: TrainingSettings,
+    held_back: NDArray[np.bool_],
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, float]]:
+    """All steps of a run; returns its history."""
+    edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
+    probability = row_probabilities(edit_type, k, held_back)
+    no_change = raw_loss(table.batch.state[:, None].expand_as(table.targets), table.targets, table.batch.mask)
+    naive = torch.from_numpy(naive_losses(no_change.numpy(), edit_type, k))
     optimiser = adamw(model, settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: wsd(step, settings.n_steps))
     history: list[dict[str, float]] = []
@@ -149,32 +168,22 @@ def train(
     for step in range(settings.n_steps):
         order = np.random.default_rng((settings.seed_order, step))
         index = torch.from_numpy(order.choice(len(probability), settings.batch_size, p=probability))
-        rows = batch.rows(index)
-        n_steps = rows.mask.shape[1]
-        loss = (raw_loss(model(rows), targets[index, :n_steps], rows.mask) / naive[index]).mean()
+        rows = table.batch.rows(index)
+        targets = table.targets[index, : rows.mask.shape[1]]
+        loss = (raw_loss(model(rows), targets, rows.mask) / naive[index]).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimiser.step()
         running += float(loss.detach())
         if (step + 1) % LOG_EVERY == 0:
-            history.append({"step": step + 1, "loss": running / LOG_EVERY, "learning_rate": schedule.get_last_lr()[0]})
+            rate = float(schedule.get_last_lr()[0])
+            history.append({"step": step + 1, "loss": running / LOG_EVERY, "learning_rate": rate})
             running = 0.0
         schedule.step()
         if progress:
             progress(step + 1, settings.n_steps)
-    gain = fit_gains(model, table, held_back)
-    result = TrainingResult(
-        history,
-        len(probability),
-        model.n_parameters(),
-        float(model.predictor.get_buffer("output_scale")),
-        skill_of(model, table),
-        gain,
-        time.monotonic() - started,
-    )
-    _write_checkpoint(model, table, settings, result, folder)
-    return result
+    return history
 
 
 def predict_table(model: WorldModel, table: StateTable, batch_size: int = 512) -> torch.Tensor:

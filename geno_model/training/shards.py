@@ -96,7 +96,8 @@ def write_shard(path: Path, rows: pl.DataFrame, contract: StateContract, key: st
     dictionary = [
         name for name in ("contig", "source", "window_sha256", "encoder_hash", "holdout") if name in table.column_names
     ]
-    pq.write_table(table, temporary, compression="zstd", use_dictionary=dictionary)
+    # pyarrow takes a list of columns here, whatever its annotation says
+    pq.write_table(table, temporary, compression="zstd", use_dictionary=dictionary)  # pyright: ignore[reportArgumentType]
     os.replace(temporary, path)
 
 

@@ -37,7 +37,7 @@ def new_model(context: str = "locus", trained: bool = True) -> WorldModel:
     torch.manual_seed(1)
     model = WorldModel(model_config("demo", D_STATE, context), torch.randn(N_COMPACT, D_STATE))  # type: ignore[arg-type]
     if trained:  # not trained, but no longer the identity
-        torch.nn.init.normal_(model.predictor.out[-1].weight, std=0.1)
+        torch.nn.init.normal_(model.predictor.get_parameter("out.3.weight"), std=0.1)
     return model.eval()
 
 

@@ -14,7 +14,7 @@ from geno_model.genomics.edits import EditSpec, EditType
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingSettings, predict_table, row_probabilities, train
-from geno_model.training.objective import safe_gain, last_step, raw_loss, skill
+from geno_model.training.objective import last_step, raw_loss, safe_gain, skill
 from geno_model.training.schedule import adamw, wsd
 from geno_model.training.shards import ShardError, read_states, write_shard
 from geno_pipeline.build.states import build_states

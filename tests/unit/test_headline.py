@@ -1,0 +1,32 @@
+"""What the screen says at the end of a run: the figures of the tables, and nothing where there are none."""
+
+from __future__ import annotations
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from geno_pipeline.headline import ranking_table, skill_table
+
+
+def text(table: Table) -> str:
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))
+    console.print(table)
+    return console.export_text()
+
+
+def test_skill_stands_beside_no_change() -> None:
+    row = {"holdout": "holdout-chr", "k": 1, "edit_type": "SNV", "n": 1_234, "skill": 0.7251, "skill_low": 0.65,
+           "skill_high": 0.81, "l2": 0.0003, "naive_l2": 0.0006}  # fmt: skip
+    lines = text(skill_table(pl.DataFrame([row, row | {"k": None}, row | {"holdout": "holdout-clinvar"}]))).splitlines()
+    shown = [line for line in lines if "SNV" in line]
+    assert len(shown) == 1
+    for part in ("1,234", "0.725", "0.650 to 0.810", "0.00030", "0.00060"):
+        assert part in shown[0]
+
+
+def test_a_benchmark_without_a_figure_says_why() -> None:
+    row = {"track": "ClinVar coding", "subset": "all", "head": "displacement", "n_positive": 4, "n_negative": 62,
+           "auroc": None, "auroc_low": None, "auroc_high": None, "note": "fewer than 10 positives"}  # fmt: skip
+    shown = text(ranking_table(pl.DataFrame([row, row | {"subset": "SNV"}])))
+    assert shown.count("displacement") == 1 and "fewer than 10 positives" in shown
