@@ -92,8 +92,11 @@ def held_back_rows(table: StateTable, seed: int) -> NDArray[np.bool_]:
 
 
 def fit_gains(model: WorldModel, table: StateTable, held_back: NDArray[np.bool_]) -> dict[str, float]:
-    """Set the model's gain of each edit type from held-back single edits; a type with fewer than 20 of them keeps the
-    smallest gain of the others, and without held-back rows nothing is set."""
+    """Set the model's gain of each edit type from held-back single edits.
+
+    A type with fewer than 20 of them takes the smallest gain of its sort (edits that keep the length of the DNA, edits
+    that change it); a sort without any keeps 1.
+    """
     edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
     predicted = predict_table(model, table)
     gains = {}
@@ -101,8 +104,10 @@ def fit_gains(model: WorldModel, table: StateTable, held_back: NDArray[np.bool_]
         rows = torch.from_numpy(held_back & (k == 1) & (edit_type == int(kind)))
         if int(rows.sum()) >= MIN_GAIN_ROWS:
             gains[kind] = safe_gain(predicted[rows, 0], table.targets[rows, 0], table.batch.state[rows])
-    for kind in TYPE_SHARES:
-        model.predictor.get_buffer("gain")[kind] = gains.get(kind, min(gains.values(), default=1.0))
+    for sort in ((EditType.SNV, EditType.MNV), (EditType.INS, EditType.DEL, EditType.INDEL)):
+        fallback = min((gains[kind] for kind in sort if kind in gains), default=1.0)
+        for kind in sort:
+            model.predictor.get_buffer("gain")[kind] = gains.get(kind, fallback)
     return {kind.name: float(model.predictor.get_buffer("gain")[kind]) for kind in TYPE_SHARES}
 
 
