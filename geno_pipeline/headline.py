@@ -52,7 +52,7 @@ def print_headline(profile: Profile) -> None:
         screen.print(f"{what:<11}{_size(path):>12}  {path}", highlight=False, soft_wrap=True)
     data = "" if profile.data is None else f" DATA={profile.data}"
     screen.print(f"look at it{'':>13}  make ui PROFILE={profile.name}{data}   (http://localhost:3000)", highlight=False)
-    screen.print(RESEARCH_LINE, highlight=False)
+    screen.print(RESEARCH_LINE, highlight=False, soft_wrap=True)
 
 
 def skill_table(rollout: pl.DataFrame) -> Table:
@@ -60,7 +60,7 @@ def skill_table(rollout: pl.DataFrame) -> Table:
     title = "Skill on holdout-chr: share of the change of state foreseen (no change = 0)"
     table = Table(title=title, title_justify="left")
     for name in ("edits", "type", "n", "skill", "95 % interval", "L2 of model", "L2 of no change"):
-        table.add_column(name, justify="left" if name == "type" else "right")
+        table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)
     rows = rollout.filter((pl.col("holdout") == "holdout-chr") & pl.col("k").is_not_null())
     for row in rows.iter_rows(named=True):
         table.add_row(
@@ -79,7 +79,7 @@ def ranking_table(benchmarks: pl.DataFrame) -> Table:
     """AUROC of each head on each ClinVar track, with its interval."""
     table = Table(title="Pathogenic against benign, held-out ClinVar alleles (chance = 0.5)", title_justify="left")
     for name in ("track", "head", "P/LP", "B/LB", "AUROC", "95 % interval"):
-        table.add_column(name, justify="left" if name in ("track", "head") else "right")
+        table.add_column(name, justify="left" if name in ("track", "head") else "right", no_wrap="interval" in name)
     for row in benchmarks.filter(pl.col("subset") == "all").iter_rows(named=True):
         interval = row["note"] or _interval(row["auroc_low"], row["auroc_high"])
         numbers = (f"{row['n_positive']:,}", f"{row['n_negative']:,}", _number(row["auroc"]), interval)
@@ -88,13 +88,13 @@ def ranking_table(benchmarks: pl.DataFrame) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no minus before a zero
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return "-" if low is None or high is None else f"{_number(low)} to {_number(high)}"
 
 
 def _size(path: Path) -> str:
     files = path.rglob("*") if path.is_dir() else [path]
-    return f"{sum(file.stat().st_size for file in files if file.is_file()) / 1e6:,.1f} MB"
+    return f"{sum(file.stat().st_size for file in files if file.is_file()) / 1e3:,.0f} kB"
