@@ -50,7 +50,7 @@ def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.Materi
         ),
         storage.path / "demo_encoder",
     )
-    steps, losses = zip(*result.history, strict=True)
+    steps, losses = [step for step, _ in result.history], [loss for _, loss in result.history]
     return storage.folder_result(
         "demo_encoder",
         {

@@ -128,8 +128,9 @@ def pretrain(
         step += 1
         n_tokens += ids.numel()
         losses.append(float(loss.detach()))
-        if step % LOG_EVERY == 0:
-            history.append((step, sum(losses[-LOG_EVERY:]) / LOG_EVERY))
+        if step % LOG_EVERY == 0 or step == settings.n_steps:
+            recent = losses[-LOG_EVERY:]
+            history.append((step, sum(recent) / len(recent)))
         if progress:
             progress(step, settings.n_steps)
     if folder.exists():
