@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from geno_pipeline.evaluation import plots
 from geno_pipeline.evaluation.plots import BLUE, GREEN, GREY, ORANGE, data_uri
 
 COLOURS = (GREY, BLUE, ORANGE, GREEN)
@@ -22,12 +23,7 @@ COLOURS = (GREY, BLUE, ORANGE, GREEN)
 
 def line_picture(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> dg.MarkdownMetadataValue:
     """One line of `y` over `x`, of the same length."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot(x, y, color=BLUE)
-        axes.set(xlabel=x_label, ylabel=y_label)
-
-    return _picture(draw, f"{y_label} over {x_label}")
+    return dg.MetadataValue.md(plots.line_picture(x, y, x_label, y_label))
 
 
 def bar_picture(names: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str) -> dg.MarkdownMetadataValue:
