@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,7 +26,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
-from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
+from geno_model.genomics.texts import to_matrix
+from geno_model.genomics.tokens import DNA_OPEN, edited_sixmer_ids, sixmer_ids
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
 SUFFIX_BATCH = 4  # larger batches are slower on a CPU: more padding, colder caches
@@ -78,46 +80,59 @@ def encode_window(
     hidden = hidden[0, 1:]
     reference = centered_sums(hidden, low, high)
 
-    shared: list[tuple[int, _EditedWindow]] = []
-    moved: list[tuple[int, NDArray[np.uint8], int]] = []
-    n_steps = 0
-    for chain, edits in enumerate(chains):
-        for step in range(1, len(edits) + 1):
-            edited, side = _edited_window(window, edits[:step], encoder.contract.fit_side)
-            first = edits[0].rel_pos // BASES_PER_TOKEN
-            if side == "right":
-                span = slice(first * BASES_PER_TOKEN, int(high[chain]) * BASES_PER_TOKEN)
-                shared.append((n_steps, _EditedWindow(sixmer_ids(edited[span]), first, chain)))
-            else:
-                moved.append((n_steps, edited, chain))
-            n_steps += 1
-
-    sums = torch.empty((n_steps, encoder.d_state), dtype=torch.float64)
-    chain_of = torch.empty(n_steps, dtype=torch.long)
+    shared, moved = _edited_windows(window, chains, high.tolist(), encoder.contract.fit_side)
+    sums = torch.empty((len(shared) + len(moved), encoder.d_state), dtype=torch.float64)
     for start in range(0, len(ordered := sorted(shared, key=lambda item: item[1].first)), SUFFIX_BATCH):
         batch = ordered[start : start + SUFFIX_BATCH]
         changes = _suffix_changes(encoder, cache, hidden, [item for _, item in batch], low, high)
         for (row, item), change in zip(batch, changes, strict=True):
             sums[row] = reference[item.chain] + change
-            chain_of[row] = item.chain
     for row, edited, chain in moved:  # cut on the left: every six-mer has another frame, so nothing can be shared
         edited_ids = torch.from_numpy(sixmer_ids(edited).astype(np.int64))
         full, _ = encoder.hidden_states(torch.cat([torch.tensor([DNA_OPEN]), edited_ids])[None])
         sums[row] = centered_sums(full[0, 1:], low[chain : chain + 1], high[chain : chain + 1])[0]
-        chain_of[row] = chain
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
     locus = torch.stack([hidden[(loci - 1).clamp(min=0)] * (loci > 0)[:, None], hidden[loci]], dim=1)
     return EncodedWindow(unit(reference), unit(sums), locus, before, after)
 
 
-def _edited_window(window: NDArray[np.uint8], edits: Sequence[RelEdit], side: str) -> tuple[NDArray[np.uint8], str]:
-    """The window after `edits`, back at its length, and the side on which it was cut or padded."""
-    edited = apply_edits_array(window, edits)
-    if len(edited) == len(window):
-        return edited, "right"
-    used = fit_side(edits[0].rel_pos, len(window), side)
-    return fit_window(edited, len(window), edits[0].rel_pos, side), used
+def _edited_windows(
+    window: NDArray[np.uint8], chains: Sequence[Sequence[RelEdit]], high: Sequence[int], fit_rule: str
+) -> tuple[list[tuple[int, _EditedWindow]], list[tuple[int, NDArray[np.uint8], int]]]:
+    """All steps of all chains, numbered in order: those that share the reference's prefix, and those that do not.
+
+    high: end of each chain's pool, in tokens. The second list holds whole edited windows and their chain.
+    """
+    heads = [edits[0] for edits in chains]
+    for edit in heads:
+        if window[edit.rel_pos : edit.rel_end].tobytes() != edit.ref_bases.encode():
+            apply_edits_array(window, [edit])  # raises, unless only the case differs
+    firsts = [edit.rel_pos // BASES_PER_TOKEN for edit in heads]
+    n_suffix = max(max(stop - first for stop, first in zip(high, firsts, strict=True)), 0)
+    head_ids = edited_sixmer_ids(window, *_columns(heads), n_suffix)  # step 1 of every chain at once
+    shared: list[tuple[int, _EditedWindow]] = []
+    moved: list[tuple[int, NDArray[np.uint8], int]] = []
+    for chain, edits in enumerate(chains):
+        first, stop = firsts[chain], max(high[chain], firsts[chain])
+        for step in range(1, len(edits) + 1):
+            row = len(shared) + len(moved)
+            if _is_cut_left(edits[:step], len(window), fit_rule):
+                edited = apply_edits_array(window, edits[:step])
+                moved.append((row, fit_window(edited, len(window), heads[chain].rel_pos, fit_rule), chain))
+            elif step == 1:
+                shared.append((row, _EditedWindow(head_ids[chain, : stop - first], first, chain)))
+            else:
+                edited = fit_window(apply_edits_array(window, edits[:step]), len(window), 0, "right")
+                ids = sixmer_ids(edited[first * BASES_PER_TOKEN : stop * BASES_PER_TOKEN])
+                shared.append((row, _EditedWindow(ids, first, chain)))
+    return shared, moved
+
+
+def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, fit_rule: str) -> bool:
+    """Whether the edited window is brought back to its length at its left end."""
+    is_longer_or_shorter = sum(len(edit.alt_bases) - len(edit.ref_bases) for edit in edits) != 0
+    return is_longer_or_shorter and fit_side(edits[0].rel_pos, window_bp, fit_rule) == "left"
 
 
 def _suffix_changes(
@@ -157,16 +172,18 @@ def _suffix_changes(
 
 def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[Tensor, Tensor, Tensor]:
     """Compact ids (n, 4) from each edit's token on, before and after that edit alone, and the tokens c (n,)."""
-    n_bases = LOCUS_TOKENS * BASES_PER_TOKEN
-    loci = np.array([edit.rel_pos // BASES_PER_TOKEN for edit in edits], dtype=np.int64)
-    padded = np.concatenate([window, np.full(2 * n_bases, ord("A"), dtype=np.uint8)])
-    before = np.empty((len(edits), n_bases), dtype=np.uint8)
-    after = np.empty_like(before)
-    for row, (edit, token) in enumerate(zip(edits, loci, strict=True)):
-        start = int(token) * BASES_PER_TOKEN
-        before[row] = padded[start : start + n_bases]
-        rest = padded[edit.rel_pos + len(edit.ref_bases) :]
-        alt = np.frombuffer(edit.alt_bases.encode(), dtype=np.uint8)
-        after[row] = np.concatenate([padded[start : edit.rel_pos], alt, rest[:n_bases]])[:n_bases]
-    as_ids = [torch.from_numpy(sixmer_ids(bases).astype(np.int64)) for bases in (before, after)]
-    return as_ids[0], as_ids[1], torch.from_numpy(loci)
+    rel_pos, *alleles = _columns(edits)
+    loci = rel_pos // BASES_PER_TOKEN
+    padded = np.concatenate([window, np.full(LOCUS_TOKENS * BASES_PER_TOKEN, ord("A"), dtype=np.uint8)])
+    before = sixmer_ids(padded)[loci[:, None] + np.arange(LOCUS_TOKENS)]
+    after = edited_sixmer_ids(window, rel_pos, *alleles, LOCUS_TOKENS)
+    return torch.from_numpy(before.astype(np.int64)), torch.from_numpy(after.astype(np.int64)), torch.from_numpy(loci)
+
+
+def _columns(
+    edits: Sequence[RelEdit],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    """rel_pos (n,), length of ref (n,), alt as ASCII bytes (n, w), length of alt (n,)."""
+    rel_pos = np.array([edit.rel_pos for edit in edits], dtype=np.int64)
+    ref_length = np.array([len(edit.ref_bases) for edit in edits], dtype=np.int64)
+    return rel_pos, ref_length, *to_matrix(pl.Series([edit.alt_bases for edit in edits], dtype=pl.String))

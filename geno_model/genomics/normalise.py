@@ -23,6 +23,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from geno_model.genomics.texts import from_ragged, to_ragged
+
 _SHIFT_BLOCK = 32  # bp of left shift compared in one step
 
 Ints = NDArray[np.int64]
@@ -47,7 +49,7 @@ class Alleles:
     @classmethod
     def of(cls, pos: pl.Series, ref: pl.Series, alt: pl.Series) -> Alleles:
         """From columns in VCF terms: pos 1-based, ref and alt non-empty ASCII."""
-        return cls(pos.to_numpy().astype(np.int64) - 1, *_ragged(ref), *_ragged(alt))
+        return cls(pos.to_numpy().astype(np.int64) - 1, *to_ragged(ref), *to_ragged(alt))
 
     def take(self, rows: Bools) -> Alleles:
         """Those of the rows that are True, sharing the texts."""
@@ -64,8 +66,8 @@ class Alleles:
         """Columns pos i64 (1-based), ref, alt."""
         return [
             pl.Series("pos", self.start + 1, dtype=pl.Int64),
-            _strings("ref", self.ref_bytes, self.ref_at, self.ref_len),
-            _strings("alt", self.alt_bytes, self.alt_at, self.alt_len),
+            from_ragged("ref", self.ref_bytes, self.ref_at, self.ref_len),
+            from_ragged("alt", self.alt_bytes, self.alt_at, self.alt_len),
         ]
 
 
@@ -165,20 +167,3 @@ def _flat(lengths: Ints) -> tuple[Ints, Ints]:
     """Row and offset within it of every element of n ragged rows, each (sum of lengths,)."""
     row = np.repeat(np.arange(len(lengths)), lengths)
     return row, np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def _ragged(texts: pl.Series) -> tuple[NDArray[np.uint8], Ints, Ints]:
-    """All texts in one array of bytes, where each begins, and its length."""
-    lengths = texts.str.len_bytes().to_numpy().astype(np.int64)
-    joined = "".join(texts.to_list()).encode("ascii")
-    return np.frombuffer(joined, dtype=np.uint8), np.cumsum(lengths) - lengths, lengths
-
-
-def _strings(name: str, texts: NDArray[np.uint8], at: Ints, lengths: Ints) -> pl.Series:
-    """Ragged bytes as a column of text, by way of one text with a line for each row."""
-    if len(lengths) == 0:
-        return pl.Series(name, [], dtype=pl.String)
-    row, within = _flat(lengths)
-    lines = np.full(int(lengths.sum()) + len(lengths), ord("\n"), dtype=np.uint8)
-    lines[np.arange(len(row)) + row] = texts[at[row] + within]
-    return pl.Series(name, [lines[:-1].tobytes().decode("ascii")]).str.split("\n").explode()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geno_model.genomics.edits import V1_MAX_LEN
 from geno_model.genomics.errors import InputError
+from geno_model.genomics.texts import from_matrix
 
 MARGIN_BP = 64
 MEAN_INDEL_BP = 3.0
@@ -26,6 +27,7 @@ MNV_LENGTHS = (2, 8)
 _ACGT = np.frombuffer(b"ACGT", dtype=np.uint8)
 _CODES = np.full(256, 4, dtype=np.uint8)
 _CODES[_ACGT] = np.arange(4)
+_UNKNOWN = 4
 
 Span = tuple[int, int]
 
@@ -136,20 +138,17 @@ def truncated_geometric(longest: int, mean: float = MEAN_INDEL_BP) -> NDArray[np
 
 
 class _Positions:
-    """Which positions of a window can hold which reference lengths."""
+    """Which positions of a window can hold which reference lengths: its runs of known bases, kept from its ends."""
 
     def __init__(self, window: NDArray[np.uint8], margin_bp: int, span: Span | None, what: str) -> None:
         self._what, self._window_bp, self._margin_bp, self._span = what, len(window), margin_bp, span
-        self._low, self._high = max(margin_bp, 0), len(window) - max(margin_bp, 0)
+        low, high = max(margin_bp, 0), len(window) - max(margin_bp, 0)
+        stops = low + np.flatnonzero(_CODES[window[low : max(low, high)]] == _UNKNOWN)
+        self._run_start = np.append(low, stops + 1)
+        self._run_end = np.append(stops, high)  # exclusive
         self._first, self._last = span if span else (0, len(window))
-        inside = window[self._low : max(self._high, self._low)]
-        # Bases from each position up to the next unknown one, or to the margin.
-        stops = np.append(np.flatnonzero(_CODES[inside] == 4), len(inside))
-        at = np.arange(len(inside))
-        run = stops[np.searchsorted(stops, at)] - at
-        allowed = (at + self._low >= self._first) & (at + self._low < self._last)
-        self._run = np.where(allowed, run, 0)
-        self._longest = int(self._run.max(initial=0))
+        at_most = self._run_end - np.maximum(self._run_start, self._first)
+        self._longest = int(at_most[self._run_start < self._last].max(initial=0)) if self._first < self._last else 0
         self.require(np.array([float(self.fits(1))]))
 
     def fits(self, length: int | NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -169,10 +168,14 @@ class _Positions:
     def draw(self, ref_len: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """A rel_pos (n,) for each reference length, uniform over the positions that can hold it."""
         starts = np.empty(len(ref_len), dtype=np.int64)
-        for length in np.unique(ref_len):  # at most 16
+        for length in np.unique(ref_len).tolist():  # at most 16
             rows = np.flatnonzero(ref_len == length)
-            valid = np.flatnonzero(self._run >= length)
-            starts[rows] = self._low + valid[rng.integers(0, len(valid), size=len(rows))]
+            first = np.maximum(self._run_start, self._first)  # of the valid positions of each run
+            n_valid = np.maximum(np.minimum(self._run_end - length + 1, self._last) - first, 0)
+            before = np.cumsum(n_valid)
+            drawn = rng.integers(0, before[-1], size=len(rows))
+            run = np.searchsorted(before, drawn, side="right")
+            starts[rows] = first[run] + drawn - (before[run] - n_valid[run])
         return starts
 
 
@@ -206,16 +209,14 @@ def _frame(
     alt_len: NDArray[np.int64],
 ) -> pl.DataFrame:
     """Columns rel_pos, ref, alt from base codes (n, width) and lengths (n,)."""
+    letters = np.append(_ACGT, np.uint8(ord("N")))
     return pl.DataFrame(
-        {"rel_pos": starts, "ref": _texts(ref, ref_len), "alt": _texts(alt, alt_len)},
-        schema={"rel_pos": pl.Int64, "ref": pl.String, "alt": pl.String},
+        [
+            pl.Series("rel_pos", starts, dtype=pl.Int64),
+            from_matrix("ref", letters[ref], ref_len),
+            from_matrix("alt", letters[alt], alt_len),
+        ]
     )
-
-
-def _texts(codes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> list[str]:
-    is_used = np.arange(codes.shape[1]) < lengths[:, None]
-    letters = np.where(is_used, _ACGT[np.minimum(codes, 3)], 0).astype(np.uint8)
-    return np.ascontiguousarray(letters).view(f"S{codes.shape[1]}").ravel().astype(np.str_).tolist()
 
 
 def _share(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -99,35 +99,61 @@ def _whole_lines(stream: BinaryIO, block: bytes, chunk_bytes: int) -> Iterator[b
 
 def _columns(text: bytes, first_record: int, name: str, n_columns: Literal[8] | None) -> pl.DataFrame:
     """Whole lines as typed columns."""
-    fields = [f"field_{index}" for index in range(len(FIXED_COLUMNS) + 1)]
-    split = (
-        pl.select(line=pl.lit(pl.Series([_text(text)])).str.split("\n").explode())
-        .select(pl.col("line").str.strip_chars_end("\r"))
-        .filter(pl.col("line") != "")
-        .select(pl.col("line").str.splitn("\t", len(fields)).alias("fields"))
-        .unnest("fields")
+    text = _plain_lines(text)
+    fields = pl.read_csv(
+        text,
+        separator="\t",
+        has_header=False,
+        quote_char=None,
+        schema=dict.fromkeys(FIXED_COLUMNS, pl.String),
+        empty_string_is_null=False,
+        missing_columns="insert",
+        extra_columns="ignore",
+        raise_if_empty=False,
     )
-    rest = pl.col("field_8") if n_columns is None else pl.lit(None, dtype=pl.String)
-    lines = split.select(
+    lines = fields.select(
         pl.int_range(first_record, first_record + pl.len(), dtype=pl.Int64).alias("record"),
-        pl.col("field_0").alias("chrom"),
-        pl.col("field_1").cast(pl.Int64, strict=False).alias("pos"),
-        *(pl.col(f"field_{index}").alias(FIXED_COLUMNS[index]) for index in range(2, len(FIXED_COLUMNS))),
-        rest.alias("rest"),
+        pl.col("chrom"),
+        pl.col("pos").cast(pl.Int64, strict=False),
+        *FIXED_COLUMNS[2:],
+        _rest(text, fields) if n_columns is None else pl.lit(None, dtype=pl.String).alias("rest"),
     )
-    _require_records(lines, split, name)
+    _require_records(lines, text, name)
     return lines
 
 
-def _require_records(lines: pl.DataFrame, split: pl.DataFrame, name: str) -> None:
+def _plain_lines(text: bytes) -> bytes:
+    """UTF-8 lines that end with one `\\n` each, none of them empty."""
+    if b"\r" in text:
+        text = re.sub(rb"\r+(?=\n|$)", b"", text)
+    if b"\n\n" in text or text.startswith(b"\n"):
+        text = re.sub(rb"\n+", b"\n", text).removeprefix(b"\n")
+    return text if text.isascii() else _text(text).encode()
+
+
+def _rest(text: bytes, fields: pl.DataFrame) -> pl.Expr:
+    """Column `rest`: what follows the eighth column of each line, null where nothing does."""
+    lines = pl.lit(pl.Series([text.removesuffix(b"\n").decode()])).str.split("\n").explode().cast(pl.Binary)
+    n_before = fields.select(
+        pl.sum_horizontal(pl.all().str.len_bytes()).cast(pl.Int64) + len(FIXED_COLUMNS)
+    ).to_series()
+    rest = pl.select(lines.bin.slice(pl.lit(n_before)).cast(pl.String).replace("", None)).to_series()
+    return pl.lit(rest.head(fields.height)).alias("rest")
+
+
+def _require_records(lines: pl.DataFrame, text: bytes, name: str) -> None:
     """Raise InputError for the first record without eight columns, a contig, or a whole number as position."""
-    is_short = split["field_7"].is_null()
-    is_bad = is_short | lines["pos"].is_null() | (lines["chrom"] == "")
+    is_bad = lines["pos"].is_null() | (lines["chrom"] == "")
+    n_columns: dict[int, int] = {}
+    if (is_empty := lines["info"] == "").any():  # a line that is too short, or an INFO that is
+        whole = text.split(b"\n")
+        n_columns = {row: whole[row].count(b"\t") + 1 for row in is_empty.arg_true().to_list()}
+        is_bad |= pl.Series([n_columns.get(row, 8) < 8 for row in range(lines.height)])
     if not is_bad.any():
         return
     row = int(is_bad.arg_max() or 0)
-    if is_short[row]:
-        found = f"{sum(value is not None for value in split.row(row))} tab-separated columns"
+    if n_columns.get(row, 8) < 8:
+        found = f"{n_columns[row]} tab-separated columns"
         expected = "at least 8 (CHROM POS ID REF ALT QUAL FILTER INFO)"
     else:
         found, expected = "no contig name or no whole number as POS", "both"

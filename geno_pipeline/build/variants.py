@@ -290,18 +290,27 @@ def _allele_chunks(
 
 
 def _allele_frequencies(lines: pl.DataFrame, alleles: pl.DataFrame, an_where_af_missing: int | None) -> pl.Series:
-    """Frequency of each allele (f64), null where the record does not tell."""
-    fields = lines.select("record", *(info_field("info", key).alias(key) for key in ("AF", "AC", "AN")))
+    """Frequency of each allele (f64), null where the record does not tell. AC and AN are read only where AF lacks."""
 
-    def of_allele(key: str) -> pl.Expr:
-        values = pl.col(key).str.split(",")
-        return values.list.get(pl.col("alt_number") - 1, null_on_oob=True).cast(pl.Float64, strict=False)
+    def of_alleles(some: pl.DataFrame) -> pl.Series:
+        return some["record"] - (lines["record"][0] if lines.height else 0)  # row of each allele in `lines`
 
-    panel = pl.lit(an_where_af_missing, dtype=pl.Float64)
-    n_chromosomes = pl.coalesce(pl.col("AN").cast(pl.Float64, strict=False), panel)
-    joined = alleles.select("record", "alt_number").join(fields, on="record", how="left", maintain_order="left")
-    by_count = pl.when(n_chromosomes > 0).then(of_allele("AC") / n_chromosomes)
-    return joined.select(pl.coalesce(of_allele("AF"), by_count).clip(upper_bound=1.0).alias("af"))["af"]
+    def values(key: str, some: pl.DataFrame) -> pl.Series:
+        return lines.select(info_field("info", key)).to_series().gather(of_alleles(some))
+
+    def own(key: str, some: pl.DataFrame) -> pl.Series:
+        place = pl.lit(some["alt_index"])
+        own = pl.lit(values(key, some)).str.split(",").list.get(place, null_on_oob=True)
+        return pl.select(own.cast(pl.Float64, strict=False)).to_series()
+
+    af = own("AF", alleles)
+    if af.has_nulls():
+        untold = alleles.filter(af.is_null())
+        number = pl.lit(values("AN", untold)).cast(pl.Float64, strict=False)
+        n_chromosomes = pl.coalesce(number, pl.lit(an_where_af_missing, dtype=pl.Float64))
+        by_count = pl.select(pl.when(n_chromosomes > 0).then(pl.lit(own("AC", untold)) / n_chromosomes)).to_series()
+        af = af.scatter(af.is_null().arg_true(), by_count)
+    return af.clip(upper_bound=1.0).alias("af")
 
 
 def _table(empty: pl.DataFrame, parts: list[pl.DataFrame], ledger: Ledger, contigs: Collection[str]) -> pl.DataFrame:

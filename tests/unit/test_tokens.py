@@ -7,8 +7,11 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from geno_model.genomics.edits import UnsupportedEditError
+from geno_model.genomics.edits import EditType, RelEdit, UnsupportedEditError, apply_edit
+from geno_model.genomics.texts import to_matrix
 from geno_model.genomics.tokens import (
     CARBON_DNA_OPEN,
     DNA_CLOSE,
@@ -17,7 +20,9 @@ from geno_model.genomics.tokens import (
     OOV,
     SIXMER_OFFSET,
     allele_tokens,
+    edited_sixmer_ids,
     sixmer_ids,
+    sixmer_ids_at_every_base,
 )
 from tests.shared_data import SHARED, needs_shared_data
 
@@ -84,3 +89,50 @@ def test_allele_tokens_refuse_what_is_no_allele(alleles: list[str]) -> None:
 def test_allele_tokens_refuse_long_alleles() -> None:
     with pytest.raises(UnsupportedEditError, match="17 bp"):
         allele_tokens(["A" * 17])
+
+
+@given(st.text("ACGTNacgtRn", min_size=6, max_size=60))
+def test_ids_at_every_base_are_those_of_the_frame_that_begins_there(text: str) -> None:
+    bases = np.frombuffer(text.encode(), dtype=np.uint8)
+    every = sixmer_ids_at_every_base(bases)
+    assert every.tolist() == [sixmer_ids(bases[at : at + 6])[0] for at in range(len(text) - 5)]
+
+
+def edited_ids(window: str, edits: list[tuple[int, str, str]], n_tokens: int) -> np.ndarray:
+    rel_pos, ref_length = (np.array([value(edit) for edit in edits]) for value in (lambda e: e[0], lambda e: len(e[1])))
+    alt, alt_length = to_matrix(pl.Series([edit[2] for edit in edits]))
+    bases = np.frombuffer(window.encode(), dtype=np.uint8)
+    return edited_sixmer_ids(bases, rel_pos, ref_length, alt, alt_length, n_tokens)
+
+
+def test_edited_windows_by_hand() -> None:
+    window = "ACGTAC" "GTACGT" "ACGTAC" "AAAAAA"  # fmt: skip
+    ids = edited_ids(window, [(7, "T", "G"), (7, "T", "TGG"), (7, "TAC", "T")], 3)
+    for row, bases in zip(ids, ["GGACGTACGTACAAAAAA", "GTGGACGTACGTACAAAA", "GTGTACGTACAAAAAAAA"], strict=True):
+        assert (row + CARBON_DNA_OPEN).tolist() == ids_of(bases)
+
+
+@st.composite
+def windows_and_single_edits(draw: st.DrawFn) -> tuple[str, list[tuple[int, str, str]]]:
+    window = draw(st.text("ACGTN", min_size=24, max_size=90))
+    edits = []
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(window) - 1))
+        ref = window[start : start + draw(st.integers(1, 16))]
+        edits.append((start, ref, draw(st.text("ACGT", min_size=1, max_size=16))))
+    return window, edits
+
+
+@given(windows_and_single_edits(), st.integers(0, 20))
+def test_edited_windows_are_tokenised_as_if_applied_and_tokenised_whole(
+    case: tuple[str, list[tuple[int, str, str]]], n_tokens: int
+) -> None:
+    window, edits = case
+    found = edited_ids(window, edits, n_tokens)
+    assert found.shape == (len(edits), n_tokens)
+    for row, (start, ref, alt) in zip(found, edits, strict=True):
+        whole = apply_edit(window, RelEdit(start, EditType.of_lengths(len(ref), len(alt)), ref, alt)) + "A" * 200
+        first = start // 6
+        assert (
+            row.tolist() == sixmer_ids(np.frombuffer(whole.encode(), dtype=np.uint8))[first : first + n_tokens].tolist()
+        )
