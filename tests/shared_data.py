@@ -17,6 +17,16 @@ needs_shared_data = pytest.mark.skipif(
     not SHARED.is_dir(), reason=f"real human data absent: {SHARED} (GENO_SHARED_DATA)"
 )
 
+REAL_VCFS = (
+    "grch37/clinvar",
+    "grch37/gnomad_exomes",
+    "grch37/kg_sites",
+    "grch37/kg_phased",
+    "grch38/kg_phased",
+    "grch38/chr21_dbsnp_gnomad_1kg",
+)
+"""Real VCFs whose reference is there, without `.vcf.gz`; the folder is the build."""
+
 
 @cache
 def shared_genome(build: str) -> Genome:

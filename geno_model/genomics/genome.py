@@ -10,8 +10,13 @@ genome is instant, every process shares its pages, and a window is a view that c
     soft_mask.bin  one bit a base, set where the FASTA has lower case
     genome.json    contigs: name, length in bp, offset in bases.bin (a multiple of 8)
 
-The folder's name is a fingerprint of the FASTA's resolved path, size, modification time and this format's version.
-It does NOT notice a FASTA rewritten in place with the same size and the same time stamp.
+The folder's name holds the FASTA's path and a fingerprint: size, modification time, the bytes at both ends, and this
+format's version. A new fingerprint replaces the folder of the old one. It does NOT notice a FASTA changed in its middle
+with the same size and the same time stamp. The folder lies in a cache, not beside the FASTA, which often may not be
+written to.
+
+Memory: pages of the map that were read stay with a process until they are given back, which `window` and `bases` do
+each time they have handed out `RESIDENT_BP`. Views stay valid: a page that is read again comes from the file.
 Coordinates are 0-based, half-open.
 """
 
@@ -19,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
@@ -34,10 +40,12 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 FORMAT_VERSION = 1
+RESIDENT_BP = 64 << 20
 WINDOW_BP = 12_288
 STRIDE_BP = 8_192
 
 _BLOCK = 8 << 20
+_END_BYTES = 64 << 10
 _BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
 _NCBI_NAMES = {23: "X", 24: "Y", 12920: "MT"}  # RefSeq accessions NC_0000NN of human chromosomes, NC_012920 of chrM
 
@@ -51,9 +59,9 @@ class Genome:
         self.fasta = fasta
         self.contigs: dict[str, int] = {row["name"]: row["length"] for row in table}
         self._offsets: dict[str, int] = {row["name"]: row["offset"] for row in table}
-        # Plain ndarrays on the map: slices of np.memmap carry a slow subclass, the pages are the same.
-        self._bases = np.asarray(np.memmap(folder / "bases.bin", dtype=np.uint8, mode="r"))
-        self._mask = np.asarray(np.memmap(folder / "soft_mask.bin", dtype=np.uint8, mode="r"))
+        self._map, self._handed_out_bp = _map(folder / "bases.bin"), 0
+        self._bases = np.frombuffer(self._map, dtype=np.uint8)
+        self._mask = np.frombuffer(_map(folder / "soft_mask.bin"), dtype=np.uint8)
         self._aliases: dict[str, str] = {}
         for name in self.contigs:
             self._aliases.setdefault(_plain_name(name), name)
@@ -71,10 +79,13 @@ class Genome:
         except FileNotFoundError:
             raise InputError(f"FASTA not found: {path}; check the path, or download the reference first") from None
         root = Path(cache_dir or os.environ.get("GENO_CACHE") or Path.home() / ".cache" / "geno-lewm").expanduser()
-        identity = json.dumps([str(path), status.st_size, status.st_mtime_ns, FORMAT_VERSION])
-        folder = root / "genomes" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        place = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+        folder = root / "genomes" / f"{place}-{_fingerprint(path, status)}"
         if not (folder / "genome.json").is_file():
             _build(path, folder)
+            for old in folder.parent.glob(f"{place}-*"):
+                if old != folder:  # of the file before it changed; who has it open keeps it
+                    shutil.rmtree(old, ignore_errors=True)
         return cls(path, folder)
 
     def resolve(self, contig: str) -> str | None:
@@ -86,12 +97,15 @@ class Genome:
 
     def bases(self, contig: str) -> NDArray[np.uint8]:
         """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""
-        offset = self._offsets[contig]
-        return self._bases[offset : offset + self.contigs[contig]]
+        return self.window(contig, 0, self.contigs[contig])
 
     def window(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.uint8]:
         """Bases of [start_bp, end_bp), ASCII, a read-only view. Raises ValueError when the span leaves the contig."""
         self._require_span(contig, start_bp, end_bp)
+        self._handed_out_bp += end_bp - start_bp
+        if self._handed_out_bp > RESIDENT_BP:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._handed_out_bp = end_bp - start_bp
         offset = self._offsets[contig]
         return self._bases[offset + start_bp : offset + end_bp]
 
@@ -159,6 +173,25 @@ def _plain_name(contig: str) -> str:
         return _NCBI_NAMES.get(number, str(number)) if number <= 24 or number in _NCBI_NAMES else contig
     name = contig[3:] if contig[:3].lower() == "chr" and len(contig) > 3 else contig
     return "MT" if name.upper() in ("M", "MT") else name.upper() if name.upper() in ("X", "Y") else name
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _fingerprint(fasta: Path, status: os.stat_result) -> str:
+    try:
+        with fasta.open("rb") as file:
+            ends = file.read(_END_BYTES)
+            file.seek(max(status.st_size - _END_BYTES, 0))
+            ends += file.read(_END_BYTES)
+    except IsADirectoryError:
+        raise InputError(f"{fasta} is a folder; expected a FASTA file") from None
+    except PermissionError:
+        raise InputError(f"FASTA {fasta} may not be read; check its permissions") from None
+    identity = json.dumps([status.st_size, status.st_mtime_ns, hashlib.sha256(ends).hexdigest(), FORMAT_VERSION])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _build(fasta: Path, folder: Path) -> None:

@@ -26,7 +26,7 @@ _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000
 
 
 @contextmanager
-def open_bytes(path: Path | str, what: str) -> Iterator[BinaryIO]:
+def open_bytes(path: Path | str, what: str) -> Iterator[io.BufferedReader]:
     """The decompressed bytes of a file, or of standard input for "-".
 
     what: the kind of file for messages, such as "FASTA". Raises InputError when the file is missing, is a folder,
@@ -40,9 +40,9 @@ def open_bytes(path: Path | str, what: str) -> Iterator[BinaryIO]:
             buffered = io.BufferedReader(cast(io.RawIOBase, raw), 1 << 16)
             if buffered.peek(2)[:2] == _GZIP_MAGIC:
                 with gzip.GzipFile(fileobj=buffered) as stream:
-                    yield cast(BinaryIO, stream)
+                    yield cast(io.BufferedReader, stream)  # it can peek, too
             else:
-                yield cast(BinaryIO, buffered)
+                yield buffered
     except FileNotFoundError:
         raise InputError(f"{what} not found: {name}; check the path") from None
     except IsADirectoryError:

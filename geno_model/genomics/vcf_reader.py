@@ -1,26 +1,31 @@
-"""VCF text to columns, a chunk at a time (spec 1).
+"""VCF and BCF to columns, a chunk at a time (spec 1).
 
-Belongs here: streaming a VCF (plain, gzip or bgzip, a file or standard input) into data frames of its records, and
-pulling one key out of INFO. Does not: what an allele means (`alleles`), genotypes, writing.
+Belongs here: streaming a VCF (plain, gzip or bgzip) or a BCF, a file or standard input, into data frames of its
+records, and pulling one key out of INFO. Does not: what an allele means (`alleles`), genotypes, writing.
 
 The concept: a chunk is some megabytes of whole lines, split into columns by polars at once; no Python loop touches a
-record, and memory does not grow with the file. Records are numbered from 0 in the order of the file.
+record of a VCF, and memory does not grow with the file. There is one door more, for records that pysam holds: a BCF,
+or a region of an indexed file. They are written out as lines of VCF and take the same way, so that one set of rules
+serves both. Records are numbered from 0 in the order of the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import polars as pl
+import pysam
 
+from geno_model.genomics.bcf import bcf_records
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 CHUNK_BYTES = 8 << 20
+_BCF_MAGIC = b"BCF\2"
 FIXED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "qual", "filter", "info")
 
 
@@ -48,17 +53,49 @@ def read_vcf_chunks(
     """
     name = "standard input" if str(path) == "-" else str(path)
     with open_bytes(path, "VCF") as stream:
-        header, block = _read_header(stream, name)
-        n_records = 0
-        is_first = True
-        for text in _whole_lines(stream, block, chunk_bytes):
-            lines = _columns(text, n_records, name, n_columns)
-            n_records += lines.height
-            if lines.height:
-                is_first = False
-                yield VcfChunk(header, lines)
-        if is_first:
-            yield VcfChunk(header, _columns(b"", 0, name, n_columns))
+        if stream.peek(len(_BCF_MAGIC)).startswith(_BCF_MAGIC):
+            with bcf_records(stream, name) as records:
+                yield from record_chunks(records, records.header, chunk_bytes=chunk_bytes, n_columns=n_columns)
+        else:
+            header, first = _read_header(stream, name)
+            yield from _chunks(header, _whole_lines(stream, first, chunk_bytes), name, n_columns)
+
+
+def record_chunks(
+    records: Iterable[pysam.VariantRecord],
+    header: pysam.VariantHeader,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    n_columns: Literal[8] | None = None,
+) -> Iterator[VcfChunk]:
+    """What `read_vcf_chunks` gives, from records of pysam: a region that was fetched, or a BCF.
+
+    htslib keeps numbers of INFO and QUAL as 32-bit floats and writes them in its own way (`0.50` becomes `0.5`).
+    """
+    yield from _chunks(str(header).splitlines(), _record_lines(records, chunk_bytes), "records", n_columns)
+
+
+def _chunks(header: list[str], blocks: Iterable[bytes], name: str, n_columns: Literal[8] | None) -> Iterator[VcfChunk]:
+    n_records = 0
+    for text in blocks:
+        lines = _columns(text, n_records, name, n_columns)
+        n_records += lines.height
+        if lines.height:
+            yield VcfChunk(header, lines)
+    if not n_records:
+        yield VcfChunk(header, _columns(b"", 0, name, n_columns))
+
+
+def _record_lines(records: Iterable[pysam.VariantRecord], chunk_bytes: int) -> Iterator[bytes]:
+    lines: list[str] = []
+    n_chars = 0
+    for record in records:
+        lines.append(str(record))
+        n_chars += len(lines[-1])
+        if n_chars >= chunk_bytes:
+            yield "".join(lines).encode()
+            lines, n_chars = [], 0
+    yield "".join(lines).encode()
 
 
 def info_field(info: pl.Expr | str, key: str) -> pl.Expr:
@@ -74,8 +111,8 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[list[str], bytes]:
     """Header lines, and the first record (b"" when there is none)."""
     header: list[str] = []
     while line := stream.readline():
-        if line.startswith((b"BCF\2", b"BAM\1")):
-            raise InputError(f"{name} is BCF or another binary format; expected VCF: bcftools view -Oz -o out.vcf.gz")
+        if line.startswith(b"BAM\1"):
+            raise InputError(f"{name} is BAM, which holds reads; expected VCF or BCF, which hold variants")
         if line.startswith(b"#"):
             header.append(_text(line).rstrip("\r\n"))
         elif line.strip():
@@ -144,16 +181,16 @@ def _rest(text: bytes, fields: pl.DataFrame) -> pl.Expr:
 def _require_records(lines: pl.DataFrame, text: bytes, name: str) -> None:
     """Raise InputError for the first record without eight columns, a contig, or a whole number as position."""
     is_bad = lines["pos"].is_null() | (lines["chrom"] == "")
-    n_columns: dict[int, int] = {}
-    if (is_empty := lines["info"] == "").any():  # a line that is too short, or an INFO that is
-        whole = text.split(b"\n")
-        n_columns = {row: whole[row].count(b"\t") + 1 for row in is_empty.arg_true().to_list()}
-        is_bad |= pl.Series([n_columns.get(row, 8) < 8 for row in range(lines.height)])
+    n_tabs = pl.repeat(len(FIXED_COLUMNS), lines.height, eager=True)
+    if (lines["info"] == "").any():  # a line that is too short, or an INFO that is
+        n_tabs = pl.Series(text.removesuffix(b"\n").decode().split("\n")).str.count_matches("\t", literal=True)
+    is_short = n_tabs < len(FIXED_COLUMNS) - 1
+    is_bad |= is_short
     if not is_bad.any():
         return
     row = int(is_bad.arg_max() or 0)
-    if n_columns.get(row, 8) < 8:
-        found = f"{n_columns[row]} tab-separated columns"
+    if is_short[row]:
+        found = f"{n_tabs[row] + 1} tab-separated columns"
         expected = "at least 8 (CHROM POS ID REF ALT QUAL FILTER INFO)"
     else:
         found, expected = "no contig name or no whole number as POS", "both"

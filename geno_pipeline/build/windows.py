@@ -50,11 +50,12 @@ def reference_windows(
         raise InputError(f"contig {contig} is not in {genome.fasta}; name the FASTA's own: {', '.join(genome.contigs)}")
     length = genome.contigs[contig]
     starts, core_starts, core_ends = grid_windows(length, window_bp, stride_bp)
-    bases = genome.bases(contig)
-    n_count = np.array([np.count_nonzero(bases[start : start + window_bp] == _N) for start in starts], dtype=np.int64)
+    n_count = np.array(
+        [np.count_nonzero(genome.window(contig, start, start + window_bp) == _N) for start in starts], dtype=np.int64
+    )
     keep = n_count <= max_n_fraction * window_bp
     kept = starts[keep]
-    gc_count = np.array([_count_gc(bases[start : start + window_bp]) for start in kept], dtype=np.int64)
+    gc_count = np.array([_count_gc(genome.window(contig, start, start + window_bp)) for start in kept], dtype=np.int64)
     held = Spans.of(holdout_regions, contig).overlap(kept, kept + window_bp)
     frame = pl.DataFrame(
         {

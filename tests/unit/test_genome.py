@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import re
 import threading
 from pathlib import Path
 
@@ -107,6 +109,50 @@ def test_cache_is_reused_and_follows_the_file(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache" / "genomes").iterdir())) == 1
     write(tmp_path, FASTA + "A")
     assert Genome.open(path, cache_dir=tmp_path / "cache").contigs["scaffold_7"] == 7
+    assert len(list((tmp_path / "cache" / "genomes").iterdir())) == 1  # the old one is gone
+
+
+def test_a_fasta_rewritten_with_the_same_size_and_time_is_noticed_by_its_ends(tmp_path: Path) -> None:
+    path = write(tmp_path, ">1\nACGT\n")
+    stamp = path.stat().st_mtime_ns
+    Genome.open(path, cache_dir=tmp_path / "cache")
+    write(tmp_path, ">1\nACGG\n")
+    os.utime(path, ns=(stamp, stamp))
+    assert Genome.open(path, cache_dir=tmp_path / "cache").bases("1").tobytes() == b"ACGG"
+
+
+def test_a_fasta_in_a_read_only_folder_without_an_index_is_read(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    path = write(tmp_path / "given", FASTA)
+    (tmp_path / "given").chmod(0o555)
+    Genome.open(path, cache_dir=tmp_path / "cache")
+    assert [entry.name for entry in (tmp_path / "given").iterdir()] == [path.name]
+
+
+def resident_bytes(path: Path) -> int:
+    """Bytes of a mapped file that this process holds in memory."""
+    of_file = re.compile(rf"^[0-9a-f]+-.*{re.escape(str(path))}\n(?:[A-Z].*\n)*?Rss:\s+(\d+) kB", re.MULTILINE)
+    return sum(int(kb) << 10 for kb in of_file.findall(Path("/proc/self/smaps").read_text()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="memory of a map is read from Linux's /proc")
+def test_a_pass_over_a_genome_keeps_no_more_in_memory_than_the_windows_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, length, window_bp = 2 << 20, 24_000_000, 12_288
+    monkeypatch.setattr(genome_module, "RESIDENT_BP", budget)
+    genome = Genome.open(write(tmp_path, ">1\n" + "ACGTTGCA" * (length // 8)), cache_dir=tmp_path)
+    [bases] = tmp_path.glob("genomes/*/bases.bin")
+    kept, most, n_g = [], 0, 0
+    for start in range(0, length - window_bp, window_bp):
+        window = genome.window("1", start, start + window_bp)
+        n_g += int((window == ord("G")).sum())
+        if start % (100 * window_bp) == 0:
+            kept.append(window)
+            most = max(most, resident_bytes(bases))
+    assert n_g == (length // window_bp) * window_bp // 4
+    assert 0 < most <= 4 * budget  # the kernel reads ahead by up to 2 MB; all of it would be 24 MB
+    assert all(window.tobytes() == b"ACGTTGCA" * (window_bp // 8) for window in kept)  # views outlive it
 
 
 def test_cache_place_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

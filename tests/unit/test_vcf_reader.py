@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pysam
 import pytest
 
 from geno_model.genomics import text_input
+from geno_model.genomics.alleles import account, to_alleles
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.vcf_reader import info_field, read_vcf_chunks
-from tests.shared_data import SHARED, needs_shared_data
+from geno_model.genomics.vcf_reader import VcfChunk, info_field, read_vcf_chunks, record_chunks
+from tests.shared_data import REAL_VCFS, SHARED, needs_shared_data, shared_genome
 
 HEADER = "##fileformat=VCFv4.2\n##source=test\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\tS2\n"
 BODY = (
@@ -101,14 +106,104 @@ def test_what_is_no_vcf_is_told(tmp_path: Path, text: str) -> None:
         read_all(write(tmp_path, text))
 
 
-def test_bcf_missing_and_folder_are_told(tmp_path: Path) -> None:
+def test_what_is_missing_or_no_variants_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         read_all(tmp_path / "nope.vcf")
     with pytest.raises(InputError, match="folder"):
         read_all(tmp_path)
     (tmp_path / "x.bcf").write_bytes(gzip.compress(b"BCF\2\2" + bytes(100)))
-    with pytest.raises(InputError, match="bcftools view"):
+    with pytest.raises(InputError, match="damaged or no BCF"):
         read_all(tmp_path / "x.bcf")
+    (tmp_path / "x.bam").write_bytes(gzip.compress(b"BAM\1" + bytes(100)))
+    with pytest.raises(InputError, match="holds reads"):
+        read_all(tmp_path / "x.bam")
+
+
+def bcf_of(vcf: Path, path: Path) -> Path:
+    """The records of a VCF as a BCF, written by htslib."""
+    with pysam.VariantFile(str(vcf)) as source, pysam.VariantFile(str(path), "wb", header=source.header) as target:
+        for record in source:
+            target.write(record)
+    return path
+
+
+FULL_HEADER = HEADER.replace(
+    "##source=test\n",
+    "##contig=<ID=1>\n##contig=<ID=X>\n##FILTER=<ID=q10,Description=q>\n"
+    "##INFO=<ID=AF,Number=A,Type=Float,Description=f>\n##INFO=<ID=DB,Number=0,Type=Flag,Description=d>\n"
+    "##FORMAT=<ID=GT,Number=1,Type=String,Description=g>\n",
+)
+SAMPLES = BODY.replace("\tDB\n", "\tDB\tGT\t.\t0/1\n")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 60, 1_000])
+def test_a_bcf_reads_as_the_vcf_that_it_was_made_from(
+    tmp_path: Path, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vcf = write(tmp_path, FULL_HEADER + SAMPLES * 40)
+    bcf = bcf_of(vcf, tmp_path / "v.bcf")
+    expected = read_all(vcf)
+    assert read_all(bcf, chunk_bytes=chunk_bytes).equals(expected)
+    assert read_all(bcf, chunk_bytes=chunk_bytes, n_columns=8).equals(
+        expected.with_columns(rest=pl.lit(None, pl.String))
+    )
+    assert next(read_vcf_chunks(bcf)).header[-1] == HEADER.split("\n")[-2]
+    with bcf.open("rb") as raw:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
+        assert read_all("-", chunk_bytes=chunk_bytes).equals(expected)
+
+
+def test_a_bcf_that_was_cut_is_told(tmp_path: Path) -> None:
+    vcf = write(tmp_path, FULL_HEADER + SAMPLES * 4_000)
+    whole = bcf_of(vcf, tmp_path / "v.bcf").read_bytes()
+    for name, raw in (("block.bcf", whole[:-28]), ("gzip.bcf", gzip.compress(gzip.decompress(whole))[:-50]),
+                      ("record.bcf", gzip.compress(gzip.decompress(whole)[:-7]))):  # fmt: skip
+        (tmp_path / name).write_bytes(raw)
+        with pytest.raises(InputError, match="truncated|damaged"):
+            read_all(tmp_path / name)
+
+
+def test_a_bcf_may_be_left_unread(tmp_path: Path) -> None:
+    bcf = bcf_of(write(tmp_path, FULL_HEADER + SAMPLES * 4_000), tmp_path / "v.bcf")
+    n_threads = threading.active_count()
+    chunks = read_vcf_chunks(bcf, chunk_bytes=100)
+    assert next(chunks).lines["record"][0] == 0
+    chunks.close()
+    assert threading.active_count() == n_threads
+
+
+def test_records_of_a_region(tmp_path: Path) -> None:
+    vcf = write(tmp_path, FULL_HEADER + SAMPLES)
+    with pysam.VariantFile(pysam.tabix_index(str(vcf), preset="vcf")) as file:
+        lines = pl.concat([chunk.lines for chunk in record_chunks(file.fetch("1", 6, 20), file.header)])
+    assert lines.equals(read_all(tmp_path / "v.vcf.gz")[1:2].with_columns(record=pl.lit(0, pl.Int64)))
+
+
+def for_htslib(path: Path, folder: Path) -> Path:
+    """The file itself, or a copy with the header lines without which htslib refuses it."""
+    header, _, body = gzip.decompress(path.read_bytes()).partition(b"#CHROM")
+    if header:
+        return path
+    columns, _, records = body.partition(b"\n")
+    (folder / path.stem).write_bytes(b"##fileformat=VCFv4.2\n#CHROM" + columns.rstrip() + b"\n" + records)
+    return folder / path.stem
+
+
+@needs_shared_data
+@pytest.mark.parametrize("name", REAL_VCFS)
+def test_real_records_of_pysam_give_the_alleles_of_the_text(tmp_path: Path, name: str) -> None:
+    """By record and in bulk: the same alleles, reasons and accounting, for every record of every real file."""
+    path = SHARED / f"{name}.vcf.gz"
+    genome = shared_genome(name.split("/")[0])
+
+    def alleles(chunks: Iterator[VcfChunk]) -> pl.DataFrame:
+        return pl.concat([to_alleles(chunk.lines, genome, pass_only=True) for chunk in chunks])
+
+    in_bulk = alleles(read_vcf_chunks(path, n_columns=8))
+    with pysam.VariantFile(str(for_htslib(path, tmp_path))) as file:
+        by_record = alleles(record_chunks(file, file.header, n_columns=8))
+    assert in_bulk.height > 500 and by_record.equals(in_bulk)
+    assert account(by_record, "x").equals(account(in_bulk, "x"))
 
 
 def test_truncated_gzip_is_told(tmp_path: Path) -> None:
