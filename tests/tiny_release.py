@@ -146,3 +146,44 @@ def vcf_text(records: list[tuple[str, int, str, str, list[str]]], header: str = 
     """A VCF with an INFO field, FORMAT and a sample."""
     lines = [f"{c}\t{p}\tid{i}\t{r}\t{a}\t.\tPASS\tAC=1;DB\tGT\t0|1" for i, (c, p, r, a, _) in enumerate(records)]
     return header + "".join(f"{line}\n" for line in lines)
+
+
+def every_reason(genome: Genome) -> tuple[str, dict[str, int]]:
+    """A VCF with each reason of spec 1 for leaving an allele out, and how often each is due (retained included)."""
+
+    def ref(pos: int, length: int = 1) -> str:
+        return genome.window("chr1", pos - 1, pos - 1 + length).tobytes().decode()
+
+    def other(pos: int, step: int = 1) -> str:
+        return "ACGT"[("ACGT".index(ref(pos)) + step) % 4]
+
+    records = [
+        ("1", 2_000, ref(2_000), other(2_000), "PASS", "0.2", ["retained"]),
+        ("chr1", 2_000, ref(2_000), other(2_000), "PASS", "0.2", ["duplicate"]),
+        ("1", 2_100, ref(2_100), f"{other(2_100)},*,<DEL>,{other(2_100, 2)}", ".", "0.2,0.1,0.1,0.3",
+         ["retained", "spanning_deletion", "symbolic", "retained"]),
+        ("1", 2_200, ref(2_200), other(2_200), "PASS", "0.0001", ["low_af"]),
+        ("1", 2_300, ref(2_300), other(2_300), "q10", "0.2", ["filtered"]),
+        ("1", 2_400, ref(2_400), ref(2_400) + "[2:100[", "PASS", "0.2", ["breakend"]),
+        ("1", 2_500, ref(2_500), "R", "PASS", "0.2", ["ambiguous_base"]),
+        ("1", 2_600, ref(2_600), ".", "PASS", ".", ["no_alt"]),
+        ("1", 2_700, other(2_700), other(2_700, 2), "PASS", "0.2", ["ref_mismatch"]),
+        ("1", 2_800, ref(2_800, 40), ref(2_800), "PASS", "0.2", ["too_long"]),
+        ("1", 2_900, ref(2_900), "<NON_REF>", "PASS", "0.2", ["symbolic"]),
+        ("1", 20_000, "A", "C", "PASS", "0.2", ["out_of_range"]),
+        ("1", 0, "A", "C", "PASS", "0.2", ["out_of_range"]),
+        ("chrUn_7", 100, "A", "C", "PASS", "0.2", ["contig_unknown"]),
+    ]  # fmt: skip
+    lines = [
+        f"{chrom}\t{pos}\t.\t{ref_}\t{alt}\t.\t{status}\tAF={af};NUMBERED={number}\n"
+        for number, (chrom, pos, ref_, alt, status, af, _) in enumerate(records)
+    ]
+    reasons = [reason for *_, due in records for reason in due]
+    header = (
+        "##fileformat=VCFv4.2\n##FILTER=<ID=q10,Description=low>\n"
+        '##INFO=<ID=AF,Number=A,Type=Float,Description="frequency">\n'
+        '##INFO=<ID=END,Number=1,Type=Integer,Description="end">\n'  # pysam writes it for <DEL>
+        '##INFO=<ID=NUMBERED,Number=1,Type=Integer,Description="number">\n'
+        "##contig=<ID=1>\n##contig=<ID=chr1>\n##contig=<ID=chrUn_7>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    )
+    return header + "".join(lines), {reason: reasons.count(reason) for reason in sorted(set(reasons))}

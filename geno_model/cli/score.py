@@ -35,12 +35,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def score(
     model_dir: Annotated[Path, typer.Option(help="Folder of a model release (it holds manifest.json).")],
-    vcf: Annotated[str, typer.Option(help="VCF to score, plain, gzip or bgzip; - is standard input.")],
+    vcf: Annotated[str, typer.Option(help="VCF (plain, gzip, bgzip) or BCF to score; - is standard input.")],
     fasta: Annotated[Path, typer.Option(help="Reference of the VCF's build, plain or bgzip FASTA.")],
     output: Annotated[Path, typer.Option(help="Ends in .vcf, .vcf.gz, .tsv, .parquet or .jsonl: the format.")],
     encoder_dir: Annotated[
         Path | None, typer.Option(help="The encoder's folder; else $GENO_ENCODER_DIR, else MODEL_DIR/encoder.")
     ] = None,
+    pass_only: Annotated[
+        bool, typer.Option("--pass-only", help="Leave out records whose FILTER is neither PASS nor missing.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still told.")] = False,
 ) -> None:
@@ -71,7 +74,7 @@ def score(
                 guard.check()
                 report(n_done)
 
-            summary = score_vcf(vcf, scorer, output, batch_edits=batch_size, progress=tell)
+            summary = score_vcf(vcf, scorer, output, pass_only=pass_only, batch_edits=batch_size, progress=tell)
         if not quiet:
             _print_summary(summary, scorer.model_id, output, time.monotonic() - started)
 

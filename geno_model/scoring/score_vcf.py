@@ -89,12 +89,14 @@ def score_vcf(
     scorer: Scorer,
     output: Path,
     *,
+    pass_only: bool = False,
     batch_edits: int = BATCH_EDITS,
     chunk_bytes: int = CHUNK_BYTES,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreSummary:
     """Score every allele of a VCF ("-": standard input) and write `output`, whose suffix decides the format.
 
+    pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
     chunk_bytes: VCF text held in memory at once; windows are shared by the alleles of a chunk.
     progress: told the number of alleles done, once before the first and then window by window. A file's records are
     kept in their order. Raises what `measure` raises, OutputError, and NothingScoredError when not one allele could be
@@ -104,7 +106,7 @@ def score_vcf(
     n_records = n_alleles = n_low = 0
     with score_output(output, scorer.model_id) as writer:
         for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
-            alleles = to_alleles(chunk.lines, scorer.genome)
+            alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
             if n_records == 0:
                 _require_build(alleles, vcf, scorer.genome)
             tell = _offset(progress, n_alleles)
