@@ -76,7 +76,7 @@ def measure(way: Callable[..., torch.Tensor], encoder: CarbonStateEncoder, cases
 
 def main() -> None:
     """Run both ways and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--edits", type=int, default=8, help="edits in a window")
     parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--json", type=Path, default=None)

@@ -172,11 +172,11 @@ def _suffix_changes(
 
 def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[Tensor, Tensor, Tensor]:
     """Compact ids (n, 4) from each edit's token on, before and after that edit alone, and the tokens c (n,)."""
-    rel_pos, *alleles = _columns(edits)
+    rel_pos, ref_length, alt, alt_length = _columns(edits)
     loci = rel_pos // BASES_PER_TOKEN
     padded = np.concatenate([window, np.full(LOCUS_TOKENS * BASES_PER_TOKEN, ord("A"), dtype=np.uint8)])
     before = sixmer_ids(padded)[loci[:, None] + np.arange(LOCUS_TOKENS)]
-    after = edited_sixmer_ids(window, rel_pos, *alleles, LOCUS_TOKENS)
+    after = edited_sixmer_ids(window, rel_pos, ref_length, alt, alt_length, LOCUS_TOKENS)
     return torch.from_numpy(before.astype(np.int64)), torch.from_numpy(after.astype(np.int64)), torch.from_numpy(loci)
 
 

@@ -31,6 +31,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from geno_model.genomics.texts import to_matrix
+
 NONSENSE, MISSENSE, SYNONYMOUS, NOT_CODING = 0, 1, 2, 3
 """Consequences, the most severe first. NOT_CODING: no coding base is touched."""
 
@@ -63,8 +65,8 @@ def changed_spans(pos: pl.Series, ref: pl.Series, alt: pl.Series) -> ChangedSpan
 
     pos: 1-based; ref, alt: ACGT strings of any length >= 1. Returns n spans in the same order.
     """
-    ref_bases, ref_length = _byte_matrix(ref)
-    alt_bases, alt_length = _byte_matrix(alt)
+    ref_bases, ref_length = to_matrix(ref)
+    alt_bases, alt_length = to_matrix(alt)
     width = min(ref_bases.shape[1], alt_bases.shape[1])
     shortest = np.minimum(ref_length, alt_length)
     column = np.arange(width)
@@ -245,10 +247,3 @@ def overlapping_pairs(
     edit = order[candidate]
     overlaps = (start_bp[edit] < span_end[span]) & (end_bp[edit] > span_start[span])
     return edit[overlaps], span[overlaps]
-
-
-def _byte_matrix(text: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Strings as ASCII bytes padded with 0 (n, longest), and their lengths (n,)."""
-    length = text.str.len_bytes().to_numpy().astype(np.int64)
-    width = int(length.max(initial=1))
-    return np.array(text.to_list(), dtype=f"S{width}").view(np.uint8).reshape(len(text), width), length

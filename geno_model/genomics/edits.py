@@ -10,6 +10,8 @@ The concept: an `EditSpec` says what changes in a genome, 1-based like VCF; a `R
     pos           101 102 103 104
     window        [100,          ...)    RelEdit(rel_pos=2, SNV, "G", "T")
     rel_pos       0   1   2   3
+
+A haplotype is several edits of one strand of DNA, all placed in the unedited window, none sharing a reference base.
 """
 
 from __future__ import annotations
@@ -73,7 +75,10 @@ class EditOutsideWindowError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class RelEdit:
-    """An edit inside a window: `rel_pos` is the 0-based offset in bp of the first base of `ref_bases`."""
+    """An edit inside a window: `rel_pos` is the 0-based offset in bp of the first base of `ref_bases`.
+
+    An inner value, made by the thousand: it checks nothing. `EditSpec` and `apply_edits` do.
+    """
 
     rel_pos: int
     edit_type: EditType
@@ -84,6 +89,13 @@ class RelEdit:
     def rel_end(self) -> int:
         """End of the reference span, exclusive."""
         return self.rel_pos + len(self.ref_bases)
+
+    def absolute(self, chrom: str, window_start_bp: int) -> EditSpec:
+        """The same edit in the genome, for a window that starts at `window_start_bp` (0-based) of `chrom`.
+
+        The inverse of `EditSpec.relative_to`; like every EditSpec it is checked, and its type follows from the alleles.
+        """
+        return EditSpec(chrom, window_start_bp + self.rel_pos + 1, self.ref_bases, self.alt_bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +113,21 @@ class EditSpec:
 
     def __post_init__(self) -> None:
         if not self.chrom:
-            raise ValueError("chrom is empty; expected the name of a contig")
+            raise ValueError(f"chrom is {self.chrom!r} (pos {self.pos}); expected the name of a contig")
+        where = f"{self.chrom}:{self.pos}"
         if self.pos < 1:
-            raise ValueError(f"pos is {self.pos}; VCF positions are 1-based, expected at least 1")
+            raise ValueError(f"pos is {self.pos} at {where}; VCF positions are 1-based, expected at least 1")
         for name, bases in (("ref", self.ref), ("alt", self.alt)):
             if not bases or not _BASES.issuperset(bases):
-                raise ValueError(f"{name} is {bases[:40]!r}; expected one or more of the upper-case bases A, C, G, T")
+                raise ValueError(
+                    f"{name} is {bases[:40]!r} at {where}; expected one or more of the upper-case bases A, C, G, T"
+                )
         if self.ref == self.alt:
-            raise ValueError(f"ref and alt are both {self.ref[:40]!r}; an edit changes something")
+            raise ValueError(f"ref and alt are both {self.ref[:40]!r} at {where}; expected two that differ")
         for name, bases in (("ref", self.ref), ("alt", self.alt)):
             if len(bases) > V1_MAX_LEN:
                 raise UnsupportedEditError(
-                    f"{name} has {len(bases)} bp, the cap is {V1_MAX_LEN} bp (V1_MAX_LEN): "
+                    f"{name} has {len(bases)} bp at {where}, the cap is {V1_MAX_LEN} bp (V1_MAX_LEN): "
                     "longer alleles are structural variants, which belong to v2"
                 )
         object.__setattr__(self, "edit_type", EditType.of_lengths(len(self.ref), len(self.alt)))
@@ -120,14 +135,15 @@ class EditSpec:
     def relative_to(self, window_start_bp: int, window_end_bp: int) -> RelEdit:
         """The same edit inside the window [window_start_bp, window_end_bp), 0-based half-open.
 
-        Raises EditOutsideWindowError when a base of `ref` lies outside, saying by how many bp.
+        `RelEdit.absolute(chrom, window_start_bp)` leads back. Raises EditOutsideWindowError when a base of `ref` lies
+        outside, saying by how many bp.
         """
         rel_pos = self.pos - 1 - window_start_bp
         left, right = -rel_pos, self.pos - 1 + len(self.ref) - window_end_bp
         if left > 0 or right > 0:
-            over = f"starts {left} bp before" if left > 0 else f"ends {right} bp after"
+            over = [f"starts {left} bp before"] * (left > 0) + [f"ends {right} bp after"] * (right > 0)
             raise EditOutsideWindowError(
-                f"the {len(self.ref)} bp edit at {self.chrom}:{self.pos} {over} the window "
+                f"the {len(self.ref)} bp edit at {self.chrom}:{self.pos} {' and '.join(over)} the window "
                 f"[{window_start_bp}, {window_end_bp}); take a window that holds its whole reference span"
             )
         return RelEdit(rel_pos, self.edit_type, self.ref, self.alt)
@@ -143,23 +159,44 @@ def sort_edits(edits: Sequence[RelEdit]) -> list[RelEdit]:
     return sorted(edits, key=lambda edit: (edit.rel_pos, edit.edit_type))
 
 
+def haplotype(edits: Sequence[RelEdit]) -> list[RelEdit]:
+    """The edits of one haplotype in the order of `sort_edits`, which is the order in which the model takes them.
+
+    All positions are those of the unedited window. No edits, an unedited haplotype, give an empty list.
+
+    Raises OverlappingEditsError naming the first two that replace the same reference base. (Sorted by start, two that
+    overlap imply two neighbours that do.)
+    """
+    ordered = sort_edits(edits)
+    for first, second in zip(ordered, ordered[1:], strict=False):
+        if edits_overlap(first, second):
+            raise OverlappingEditsError(
+                f"{_name(first)} and {_name(second)} replace the same reference base; "
+                "edits of one haplotype must not overlap: drop one or join them into one edit"
+            )
+    return ordered
+
+
 def apply_edit(window: str, edit: RelEdit) -> str:
     """The window with one edit made; its length changes by len(alt) - len(ref).
 
     Raises ReferenceMismatchError when the window does not hold `edit.ref_bases` there (case does not count).
     """
-    found = window[edit.rel_pos : edit.rel_end] if edit.rel_pos >= 0 else ""
-    _require_reference(found, edit, len(window))
-    return window[: edit.rel_pos] + edit.alt_bases + window[edit.rel_end :]
+    _require_reference(window[edit.rel_pos : edit.rel_end] if edit.rel_pos >= 0 else "", edit, len(window))
+    return _replaced(window, edit)
 
 
 def apply_edits(window: str, edits: Sequence[RelEdit]) -> str:
-    """The window with all edits made, right to left so that each position stays valid.
+    """The window with all edits of one haplotype made, right to left so that each position stays valid.
 
-    Raises OverlappingEditsError naming two edits that overlap, and ReferenceMismatchError.
+    Raises OverlappingEditsError naming two edits that overlap, and ReferenceMismatchError for the leftmost edit whose
+    reference bases the window does not hold.
     """
-    for edit in reversed(_haplotype(edits)):
-        window = apply_edit(window, edit)
+    ordered = haplotype(edits)
+    for edit in ordered:
+        _require_reference(window[edit.rel_pos : edit.rel_end] if edit.rel_pos >= 0 else "", edit, len(window))
+    for edit in reversed(ordered):
+        window = _replaced(window, edit)
     return window
 
 
@@ -167,7 +204,7 @@ def apply_edits_array(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> ND
     """`apply_edits` on a window of ASCII bytes (L,): a new array, one copy whatever the number of edits."""
     pieces: list[NDArray[np.uint8]] = []
     done = 0
-    for edit in _haplotype(edits):
+    for edit in haplotype(edits):
         found = window[edit.rel_pos : edit.rel_end].tobytes().decode("ascii", "replace") if edit.rel_pos >= 0 else ""
         _require_reference(found, edit, len(window))
         pieces += [window[done : edit.rel_pos], np.frombuffer(edit.alt_bases.encode("ascii"), dtype=np.uint8)]
@@ -186,7 +223,7 @@ def fit_side(locus: int, length: int, side: FitSide | str = "right") -> Literal[
     if side not in ("right", "opposite"):
         raise ValueError(f"side is {side!r}; expected 'right' or 'opposite'")
     if not 0 <= locus < length:
-        raise ValueError(f"the locus {locus} lies outside the window of {length} bp")
+        raise ValueError(f"the locus {locus} lies outside the window of {length} bp; expected 0 <= locus < {length}")
     remaining_bp = (length // 6 - 1 - locus // 6) * 6
     if side == "right" and remaining_bp >= RIGHT_POOL_BP:
         return "right"
@@ -218,16 +255,8 @@ def fit_window(
     return np.concatenate([edited, padding] if end == "right" else [padding, edited])
 
 
-def _haplotype(edits: Sequence[RelEdit]) -> list[RelEdit]:
-    """Sorted edits, none overlapping. Sorted by start, two that overlap imply two neighbours that do."""
-    ordered = sort_edits(edits)
-    for first, second in zip(ordered, ordered[1:], strict=False):
-        if edits_overlap(first, second):
-            raise OverlappingEditsError(
-                f"{_name(first)} and {_name(second)} replace the same reference base; "
-                "edits of one haplotype must not overlap: drop one or join them into one edit"
-            )
-    return ordered
+def _replaced(window: str, edit: RelEdit) -> str:
+    return window[: edit.rel_pos] + edit.alt_bases + window[edit.rel_end :]
 
 
 def _require_reference(found: str, edit: RelEdit, window_length: int) -> None:

@@ -42,7 +42,7 @@ def open_bytes(path: Path | str, what: str) -> Iterator[io.BufferedReader]:
                 with gzip.GzipFile(fileobj=buffered) as stream:
                     yield cast(io.BufferedReader, stream)  # it can peek, too
             else:
-                yield buffered
+                yield cast(io.BufferedReader, buffered)
     except FileNotFoundError:
         raise InputError(f"{what} not found: {name}; check the path") from None
     except IsADirectoryError:

@@ -103,7 +103,7 @@ def edited_sixmer_ids(
 
 def _codes(bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A 0, T 1, C 2, G 3 in either case, from two bits of the letter's ASCII code; no meaning for other letters."""
-    return bases & 2 | bases >> 2 & 1
+    return bases & np.uint8(2) | bases >> np.uint8(2) & np.uint8(1)
 
 
 def _has_unknown(bases: NDArray[np.uint8]) -> bool:

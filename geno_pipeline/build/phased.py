@@ -75,13 +75,14 @@ def combinations(alleles: pl.DataFrame, carried: NDArray[np.bool_], block_bp: in
     """Distinct combinations of two or more alleles that one haplotype carries in one cell of the grid.
 
     Args:
-        alleles: contig, pos (1-based), ref, alt.
+        alleles: contig, pos (1-based), ref, alt, and vcf_pos and vcf_ref as the file has them.
         carried: (alleles, haplotypes), which haplotype carries which allele.
         block_bp: size of a grid cell; an allele belongs to the cell of its first reference base.
 
     Returns:
         PhasedHaplotypes frame. A haplotype with more than eight alleles in a cell counts for its first eight. A
-        combination of which two alleles overlap cannot be carried on one strand of DNA and is left out.
+        combination of which two alleles overlap cannot be carried on one strand of DNA and is left out. So is one in
+        which left alignment moved an allele over another: each alone is what the file says, the two together are not.
     """
     ordered = alleles.with_columns(cell=(pl.col("pos") - 1) // block_bp).with_row_index("source")
     ordered = ordered.sort("contig", "pos", "ref", "alt").with_row_index("allele")
@@ -117,11 +118,17 @@ def _members(bits: NDArray[np.bool_], first: int) -> tuple[NDArray[np.int64], ND
 def _as_rows(members: pl.DataFrame, counts: pl.DataFrame, alleles: pl.DataFrame) -> pl.DataFrame:
     """One row a combination, from its (combination, allele) pairs."""
     after = pl.col("pos") + pl.col("ref").str.len_bytes().cast(pl.Int64)
-    previous = pl.col("after").cum_max().shift(1).over("combination")
+    vcf_after = pl.col("vcf_pos") + pl.col("vcf_ref").str.len_bytes().cast(pl.Int64)
+    reach = pl.when(pl.col("pos") < pl.col("vcf_pos")).then(pl.max_horizontal(after, vcf_after)).otherwise(after)
+    previous = pl.col("reach").cum_max().shift(1).over("combination")
     edit = pl.struct("pos", "ref", "alt")
     rows = (
         members.with_columns(pl.col("allele").cast(pl.UInt32))
-        .join(alleles.select("allele", "contig", "pos", "ref", "alt", after=after), on="allele", maintain_order="left")
+        .join(
+            alleles.select("allele", "contig", "pos", "ref", "alt", after=after, reach=reach),
+            on="allele",
+            maintain_order="left",
+        )
         .with_columns(overlaps=(pl.col("pos") < previous).fill_null(False))
         .group_by("combination", maintain_order=True)
         .agg(

@@ -193,10 +193,10 @@ def ingest_phased(
         kept = ledger.count(alleles)
         row = kept["record"].to_numpy() - (lines["record"][0] if lines.height else 0)
         carried = called[row] == (kept["alt_number"].to_numpy()[:, None])
-        found += blocks.add(kept.select(*KEY, "vcf_pos"), carried, ledger)
+        found += blocks.add(kept.select(*KEY, "vcf_pos", "vcf_ref"), carried, ledger)
     found += blocks.close(ledger)
     rows = pl.concat([PhasedHaplotypes.empty(), *found])
-    return _in_order(rows, contigs, ["start_bp", "end_bp", "edits"]), ledger.table()
+    return _in_order(rows.sort("start_bp", "end_bp", "edits"), contigs), ledger.table()
 
 
 class Ledger:
@@ -211,15 +211,22 @@ class Ledger:
         self._parts.append(account(alleles, self._source))
         return alleles.filter(pl.col("reason").is_null())
 
-    def move_duplicates(self, alleles: pl.DataFrame) -> pl.Series:
-        """Which of the retained alleles are the first of their kind; the others are counted as `duplicate` instead."""
-        is_first = alleles.select(pl.struct(KEY).is_first_distinct().alias("is_first"))["is_first"]
-        again = alleles.filter(~is_first).group_by("contig", maintain_order=True).agg(n_alleles=pl.len().cast(pl.Int64))
-        line = again.select(
-            source=pl.lit(self._source), contig="contig", reason=pl.lit(RETAINED), n_alleles=-pl.col("n_alleles")
-        )
-        self._parts += [line, line.with_columns(reason=pl.lit("duplicate"), n_alleles=-pl.col("n_alleles"))]
-        return is_first
+    def move_duplicates(self, alleles: pl.DataFrame) -> pl.DataFrame:
+        """The retained alleles without those that are there already; these are counted as `duplicate` instead.
+
+        Sorted by KEY, in which equal rows are neighbours; the first of them as they came stays.
+        """
+        ordered = alleles.sort(KEY, maintain_order=True)
+        is_first = ordered.select(
+            pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in KEY).alias("is_first")
+        )["is_first"]
+        if not is_first.all():
+            again = ordered.filter(~is_first).group_by("contig").agg(n_alleles=pl.len().cast(pl.Int64))
+            line = again.select(
+                source=pl.lit(self._source), contig="contig", reason=pl.lit(RETAINED), n_alleles=-pl.col("n_alleles")
+            )
+            self._parts += [line, line.with_columns(reason=pl.lit("duplicate"), n_alleles=-pl.col("n_alleles"))]
+        return ordered.filter(is_first)
 
     def table(self) -> pl.DataFrame:
         """VariantAccounting frame in the order of contig and reason."""
@@ -246,7 +253,7 @@ class _OpenBlocks:
         if alleles.height == 0:
             return []
         self._require_order(alleles)
-        self._alleles.append(alleles.select(KEY))
+        self._alleles.append(alleles)
         self._carried.append(carried)
         contig, pos = alleles["contig"][-1], alleles["pos"][-1]
         # Left-alignment may move later alleles back, so one cell more than the last one stays open.
@@ -272,8 +279,8 @@ class _OpenBlocks:
             self._last[str(contig)] = rows["vcf_pos"][-1]
 
     def _combine(self, alleles: pl.DataFrame, carried: NDArray[np.bool_], ledger: Ledger) -> list[pl.DataFrame]:
-        is_first = ledger.move_duplicates(alleles)
-        return [combinations(alleles.filter(is_first), carried[is_first.to_numpy()], self._block_bp)]
+        once = ledger.move_duplicates(alleles.with_row_index("row"))
+        return [combinations(once.drop("row"), carried[once["row"].to_numpy()], self._block_bp)]
 
 
 def _allele_chunks(
@@ -316,11 +323,12 @@ def _allele_frequencies(lines: pl.DataFrame, alleles: pl.DataFrame, an_where_af_
 def _table(empty: pl.DataFrame, parts: list[pl.DataFrame], ledger: Ledger, contigs: Collection[str]) -> pl.DataFrame:
     """All kept alleles as one table, each once."""
     frame = pl.concat([empty, *(part.select(empty.columns).cast(empty.schema) for part in parts)])
-    return _in_order(frame.filter(ledger.move_duplicates(frame)), contigs, ["pos", "ref", "alt"])
+    return _in_order(ledger.move_duplicates(frame), contigs)
 
 
-def _in_order(frame: pl.DataFrame, contigs: Collection[str], by: list[str]) -> pl.DataFrame:
+def _in_order(frame: pl.DataFrame, contigs: Collection[str]) -> pl.DataFrame:
+    """The rows by the order of `contigs`, otherwise as they were."""
     rank = pl.col("contig").replace_strict(
         list(contigs), list(range(len(contigs))), default=None, return_dtype=pl.Int64
     )
-    return frame.sort(rank, *by)
+    return frame.sort(rank, maintain_order=True)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from geno_model.genomics.alleles import to_alleles
 from geno_model.genomics.edits import (
+    RIGHT_POOL_BP,
+    EditSpec,
     EditType,
     RelEdit,
+    apply_edit,
     apply_edits,
     apply_edits_array,
     edits_overlap,
     fit_window,
+    haplotype,
     sort_edits,
 )
 from geno_model.genomics.genome import Genome, grid_windows, most_central
@@ -99,6 +104,62 @@ def test_undoing_an_edit_gives_the_window_back(case: tuple[str, list[RelEdit]], 
     assert apply_edits(apply_edits(window, [edit]), [back]) == window
 
 
+def moved(edits: list[RelEdit]) -> list[RelEdit]:
+    """The edits of a haplotype, left to right, each at its place in the window with all before it made."""
+    placed, shift = [], 0
+    for edit in haplotype(edits):
+        placed.append(RelEdit(edit.rel_pos + shift, edit.edit_type, edit.ref_bases, edit.alt_bases))
+        shift += len(edit.alt_bases) - len(edit.ref_bases)
+    return placed
+
+
+def inverse(edits: list[RelEdit]) -> list[RelEdit]:
+    """The edits of the edited window that give the unedited one."""
+    return [
+        RelEdit(at.rel_pos, EditType.of_lengths(len(at.alt_bases), len(at.ref_bases)), at.alt_bases, at.ref_bases)
+        for at in moved(edits)
+    ]
+
+
+@given(windows_and_edits(), st.randoms(use_true_random=False))
+def test_undoing_a_haplotype_gives_the_window_back(case: tuple[str, list[RelEdit]], random: Random) -> None:
+    window, edits = case
+    back = inverse(edits)
+    assert inverse(back) == haplotype(edits)
+    random.shuffle(back)
+    edited = apply_edits(window, edits)
+    assert apply_edits(edited, back) == window
+    assert apply_edits_array(np.frombuffer(edited.encode(), dtype=np.uint8), back).tobytes().decode() == window
+
+
+@given(windows_and_edits(), st.randoms(use_true_random=False))
+def test_the_order_of_edits_does_not_matter(case: tuple[str, list[RelEdit]], random: Random) -> None:
+    window, edits = case
+    edited = apply_edits(window, edits)
+    shuffled = random.sample(edits, len(edits))
+    assert apply_edits(window, shuffled) == edited and haplotype(shuffled) == haplotype(edits) == sort_edits(edits)
+    one_at_a_time = window
+    for edit in moved(edits):
+        one_at_a_time = apply_edit(one_at_a_time, edit)
+    assert one_at_a_time == edited
+
+
+@given(
+    st.sampled_from(["1", "chrX", "HLA-A*01:01"]), st.integers(1, 3 * 10**8), ALLELES, ALLELES,
+    st.integers(0, 20_000), st.integers(0, 20_000),
+)  # fmt: skip
+def test_relative_and_absolute_form_lead_to_each_other(
+    chrom: str, pos: int, ref: str, alt: str, before: int, after: int
+) -> None:
+    assume(ref != alt)
+    spec = EditSpec(chrom, pos, ref, alt)
+    start, end = max(0, pos - 1 - before), pos - 1 + len(ref) + after
+    inside = spec.relative_to(start, end)
+    assert inside.absolute(chrom, start) == spec
+    assert inside.absolute(chrom, start).relative_to(start, end) == inside
+    assert 0 <= inside.rel_pos == pos - 1 - start and inside.rel_end <= end - start
+
+
 @given(st.integers(0, 30), st.integers(1, 6), st.integers(0, 30), st.integers(1, 6))
 def test_overlap_is_a_shared_base(first_at: int, first_len: int, second_at: int, second_len: int) -> None:
     first, second = (
@@ -117,6 +178,48 @@ def test_fit_window_has_the_length_and_keeps_one_end(edited: str, length: int, d
     assert fit_window(np.frombuffer(edited.encode(), dtype=np.uint8), length, locus, side).tobytes().decode() == fitted
     n_same = min(length, len(edited))
     assert fitted[:n_same] == edited[:n_same] or fitted[-n_same:] == edited[-n_same:]
+
+
+@st.composite
+def edited_windows(draw: st.DrawFn) -> tuple[str, str, int]:
+    """A window long enough for the default side, the same with one edit made, and the edit's rel_pos."""
+    length = draw(st.integers(RIGHT_POOL_BP + 20, 2 * RIGHT_POOL_BP + 100))
+    window = "".join(np.random.default_rng(draw(st.integers(0, 99))).choice(list("ACGT"), length))
+    locus = draw(st.integers(0, length - 1))
+    ref = window[locus : locus + draw(st.integers(1, 16))]
+    alt = draw(ALLELES)
+    return window, apply_edit(window, RelEdit(locus, EditType.of_lengths(len(ref), len(alt)), ref, alt)), locus
+
+
+@given(edited_windows())
+def test_the_default_side_keeps_the_prefix_and_what_is_pooled(case: tuple[str, str, int]) -> None:
+    window, edited, locus = case
+    length = len(window)
+    fitted = fit_window(edited, length, locus)
+    assert len(fitted) == length
+    n_tokens_right = length // 6 - 1 - locus // 6
+    if n_tokens_right >= 256:
+        assert fitted[:locus] == window[:locus]
+        pooled = edited[locus : locus + RIGHT_POOL_BP]  # less only where a deletion brings the window's end nearer
+        assert fitted[locus : locus + len(pooled)] == pooled
+        assert len(pooled) >= RIGHT_POOL_BP - max(0, length - len(edited))
+        assert set(fitted[len(edited) :]) <= {"A"}
+    else:
+        assert fitted == fit_window(edited, length, locus, "opposite")
+
+
+@given(edited_windows())
+def test_the_opposite_side_keeps_the_end_that_is_nearer(case: tuple[str, str, int]) -> None:
+    window, edited, locus = case
+    length, surplus = len(window), len(edited) - len(window)
+    fitted = fit_window(edited, length, locus, "opposite")
+    right = (edited + "A" * -surplus)[:length]
+    left = edited[surplus:] if surplus >= 0 else "A" * -surplus + edited
+    assert fitted == (left if locus > length / 2 else right)
+    if locus > length / 2:
+        assert fitted[locus + 16 - length :] == window[locus + 16 :] or locus + 16 >= length
+    else:
+        assert fitted[:locus] == window[:locus]
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 60))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pysam
 import pytest
 
 from geno_model.genomics.alleles import (
@@ -21,13 +20,15 @@ from geno_model.genomics.alleles import (
 )
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
-from tests.shared_data import SHARED, needs_shared_data, shared_genome
+from geno_pipeline.demo import DemoInputs, write_demo_inputs
+from tests.oracles.norm import DEMO_FILES, bcftools_norm, compare_demo, compare_file, compare_real
+from tests.shared_data import REAL_VCFS, SHARED, needs_shared_data, shared_genome
+from tests.unit.demo_settings import SMALL
 
 #          0         1         2         3
 #          0123456789012345678901234567890123456789
 CHR1 = "GGGCACACAGGGAAAATCTCTCGGNTTTTACGTACGTACGTACGTACGTA"
 COLUMNS = {"chrom": pl.String, "pos": pl.Int64, "ref": pl.String, "alt": pl.String, "filter": pl.String}
-needs_bcftools = pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -216,49 +217,42 @@ def test_another_build_is_told_from_real_data() -> None:
     assert wrong_build_message(to_alleles(early, shared_genome("grch38"))) is not None
 
 
-def bcftools_norm(frame: pl.DataFrame, genome: Genome, fasta: Path, folder: Path) -> pl.DataFrame:
-    """contig, pos, ref, alt of each row after `bcftools norm -f`, in the order of the rows."""
-    contigs = "".join(f"##contig=<ID={name},length={length}>\n" for name, length in genome.contigs.items())
-    header = f"##fileformat=VCFv4.2\n{contigs}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    dot = pl.lit(".")
-    body = frame.select(
-        "contig",
-        "pos",
-        pl.int_range(pl.len()).alias("id"),
-        "ref",
-        "alt",
-        dot.alias("q"),
-        dot.alias("f"),
-        dot.alias("i"),
-    )
-    (folder / "in.vcf").write_text(header + body.write_csv(separator="\t", include_header=False, quote_style="never"))
-    command = ["bcftools", "norm", "-f", str(fasta), "-o", str(folder / "out.vcf"), str(folder / "in.vcf")]
-    subprocess.run(command, check=True, capture_output=True)
-    lines = pl.concat([chunk.lines for chunk in read_vcf_chunks(folder / "out.vcf")])
-    return lines.sort(pl.col("id").cast(pl.Int64)).select(pl.col("chrom").alias("contig"), "pos", "ref", "alt")
-
-
 @needs_shared_data
-@needs_bcftools
-@pytest.mark.parametrize(
-    "name",
-    ["grch37/clinvar", "grch37/gnomad_exomes", "grch37/kg_phased", "grch38/kg_phased", "grch38/chr21_dbsnp_gnomad_1kg"],
-)
+@pytest.mark.parametrize("name", REAL_VCFS)
 def test_real_alleles_as_bcftools_normalises_them(tmp_path: Path, name: str) -> None:
-    build = name.split("/")[0]
-    chunks = read_vcf_chunks(SHARED / f"{name}.vcf.gz", n_columns=8)
-    alleles = pl.concat([to_alleles(chunk.lines, shared_genome(build)) for chunk in chunks]).filter(
-        pl.col("reason").is_null()
-    )
-    assert alleles.height > 500
-    as_given = alleles.select(
-        "contig", pl.col("vcf_pos").alias("pos"), pl.col("vcf_ref").alias("ref"), pl.col("vcf_alt").alias("alt")
-    )
-    expected = bcftools_norm(as_given, shared_genome(build), SHARED / build / "reference.fa.gz", tmp_path)
-    assert alleles.select("contig", "pos", "ref", "alt").equals(expected)
+    result = compare_real(name, tmp_path)
+    assert result.n_retained > 500
+    assert result.differences.is_empty(), result.differences.head(5).to_dicts()
 
 
-@needs_bcftools
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoInputs:
+    return write_demo_inputs(tmp_path_factory.mktemp("demo"), SMALL)
+
+
+@pytest.mark.parametrize("name", DEMO_FILES)
+def test_made_up_alleles_as_bcftools_normalises_them(demo: DemoInputs, tmp_path: Path, name: str) -> None:
+    result = compare_demo(demo, name, tmp_path)
+    assert result.n_retained > 100
+    assert result.differences.is_empty(), result.differences.head(5).to_dicts()
+
+
+def test_the_oracle_tells_what_does_not_fit(genome: Genome, tmp_path: Path) -> None:
+    """Alleles of another reference are left out by the tool, and long ones come back; each has its reason with us."""
+    rows = [("chr1", 4, "G", "T"), ("chr1", 7, "ACA", "A"), ("chr1", 4, "C", "C" + "ACGT" * 4)]
+    header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    text = "".join(f"{chrom}\t{pos}\t.\t{ref}\t{alt},<DEL>\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
+    (tmp_path / "v.vcf").write_text(header + text)
+    result = compare_file(tmp_path / "v.vcf", genome.fasta, genome, tmp_path)
+    assert (result.n_records, result.n_alleles, result.n_asked, result.n_retained, result.n_moved) == (3, 6, 3, 1, 1)
+    assert result.differences.is_empty()
+    frame = pl.DataFrame(rows, schema=["contig", "pos", "ref", "alt"], orient="row")
+    theirs = bcftools_norm(frame, genome, genome.fasta, tmp_path, leave_out_mismatches=True)
+    assert theirs.rows()[:2] == [(None, None, None, None), ("chr1", 3, "GCA", "G")]
+    with pytest.raises(pysam.SamtoolsError):
+        bcftools_norm(frame, genome, genome.fasta, tmp_path)
+
+
 def test_repeats_and_contig_ends_as_bcftools_normalises_them(tmp_path: Path) -> None:
     """Random indels in a genome of two letters and short repeats, where nearly everything shifts."""
     rng = np.random.default_rng(4)

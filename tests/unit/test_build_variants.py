@@ -166,6 +166,21 @@ def test_a_long_haplotype_is_cut_after_its_eighth_edit(tmp_path: Path, genome: G
     assert frame.select("k", "start_bp", "end_bp", "n_carriers").rows() == [(8, 9, 17, 1)]
 
 
+def test_an_allele_that_was_aligned_over_another_of_its_haplotype_is_no_combination(tmp_path: Path) -> None:
+    """Each alone is the file's; the two together would spell other DNA (`bcftools consensus`: GGTAACTACAACAACGG)."""
+    (tmp_path / "g.fa").write_text(">1\n" + "GGTAACAACAACAACAACGG" + "ACGT" * 20 + "\n")
+    genome = Genome.open(tmp_path / "g.fa", cache_dir=tmp_path)
+    records = [
+        "1 1 . G A . . . GT 0|1 1|0",
+        "1 7 . A T . . . GT 1|0 0|0",
+        "1 15 . CAAC C . . . GT 1|1 0|0",  # the same as 3 TAAC>T, on the other side of 7
+        "1 24 . T G . . . GT 1|1 1|0",
+    ]
+    frame, _ = ingest_phased(_vcf(tmp_path, records, HEADER + "\tFORMAT\tS1\tS2"), genome, ["1"])
+    found = [tuple((e["pos"], e["ref"], e["alt"]) for e in edits) for edits in frame["edits"]]
+    assert found == [((1, "G", "A"), (3, "TAAC", "T"), (24, "T", "G")), ((1, "G", "A"), (24, "T", "G"))]
+
+
 def test_unsorted_phased_records_are_refused(tmp_path: Path, genome: Genome) -> None:
     records = ["1 9 . A C . . . GT 1|0", "1 5 . A C . . . GT 1|0"]
     with pytest.raises(InputError, match="bcftools sort"):

@@ -52,15 +52,20 @@ HAND_WORKED = [
     ((6, 6, "CCC"), NONSENSE),  # ... which goes: A CCC TG
     ((5, 5, "CCC"), NOT_CODING),  # between UTR and start codon
     ((10, 10, "CCC"), NOT_CODING),  # between exon and intron
+    ((22, 22, "CCC"), NOT_CODING),  # between intron and exon
     ((29, 29, "CCC"), NOT_CODING),  # between stop codon and UTR
     ((23, 26, ""), MISSENSE),  # a codon deleted
     ((24, 25, ""), NONSENSE),  # frameshift
+    ((22, 25, ""), MISSENSE),  # the exon's first codon's worth, read on over the intron: GC TTG G -> GC G
+    ((7, 10, ""), NONSENSE),  # the exon's last one: AT GGC T -> AT T, start lost
+    ((21, 30, ""), MISSENSE),  # a whole exon and a base on either side
     ((5, 8, ""), NONSENSE),  # the start codon deleted
     ((4, 6, ""), NONSENSE),  # over the UTR's end into the start codon
     ((9, 12, ""), MISSENSE),  # over the exon's end
     ((27, 31, ""), MISSENSE),  # over the stop codon's end
     ((23, 27, "A"), MISSENSE),  # unequal, in frame: TGGT AA -> A AA
     ((22, 25, "TAAGGA"), MISSENSE),  # unequal, in frame: GCTTGG -> GCT AAG GAG
+    ((24, 25, "AGTT"), NONSENSE),  # unequal, of one base: TGG -> TAG TTG
     ((22, 25, "ATAAGG"), NONSENSE),  # ... with a stop: GCTTGG -> GCA TAA GGG
     ((12, 13, "C"), NOT_CODING),
     ((0, 1, "A"), NOT_CODING),

@@ -168,7 +168,7 @@ def test_a_bcf_may_be_left_unread(tmp_path: Path) -> None:
     n_threads = threading.active_count()
     chunks = read_vcf_chunks(bcf, chunk_bytes=100)
     assert next(chunks).lines["record"][0] == 0
-    chunks.close()
+    chunks.close()  # pyright: ignore[reportAttributeAccessIssue]
     assert threading.active_count() == n_threads
 
 
