@@ -348,6 +348,10 @@ def test_scoring_and_ingest_account_for_the_same_file_alike(release: TinyRelease
             target.write(record)
     _, of_bcf = ingest_gnomad([bcf], release.genome(), contigs)
     assert of_bcf.equals(ingest_gnomad([path], release.genome(), contigs)[1])
+    score_vcf(path, scorer, out / "of_vcf.parquet", pass_only=True)
+    result = CliRunner().invoke(app, [*options(release, bcf, out / "of_bcf.parquet"), "--pass-only"])
+    assert result.exit_code == 0 and "1 filtered" in result.stderr, result.stderr
+    assert pl.read_parquet(out / "of_bcf.parquet").equals(pl.read_parquet(out / "of_vcf.parquet"))
 
 
 @needs_shared_data

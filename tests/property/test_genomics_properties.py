@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from geno_model.genomics.alleles import to_alleles
+from geno_model.genomics.alleles import REASONS, account, to_alleles
 from geno_model.genomics.edits import (
     RIGHT_POOL_BP,
     EditSpec,
@@ -273,3 +273,48 @@ def test_normalisation_keeps_the_haplotype_and_is_minimal(
         assert new_ref[0] != new_alt[0]
     again = lines.with_columns(pos=pl.lit(row["pos"], dtype=pl.Int64), ref=pl.lit(new_ref), alt=pl.lit(new_alt))
     assert to_alleles(again, repeats).select("pos", "ref", "alt").row(0) == (row["pos"], new_ref, new_alt)
+
+
+ANY_ALLELE = st.one_of(
+    st.text("ACGTNacgtnRYK*<>[]:.-=1é", max_size=20), ALLELES, st.sampled_from(["*", ".", "", "<DEL>", "G]c:3]", "A" * 40])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["c", "chrC", "nowhere", "é"]),
+            st.integers(-3, 110) | st.sampled_from([2**31, 2**62, -(2**62)]),
+            ANY_ALLELE,
+            st.lists(ANY_ALLELE, min_size=1, max_size=3),
+            st.sampled_from(["PASS", ".", "q10", ""]),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_a_record_holds_each_allele_is_kept_or_has_one_reason(
+    repeats: Genome, rows: list[tuple[str, int, str, list[str], str]]
+) -> None:
+    lines = pl.DataFrame(
+        {
+            "record": list(range(len(rows))),
+            "chrom": [row[0] for row in rows],
+            "pos": [row[1] for row in rows],
+            "ref": [row[2] for row in rows],
+            "alt": [",".join(row[3]) for row in rows],
+            "filter": [row[4] for row in rows],
+        },
+        schema_overrides={"record": pl.Int64, "pos": pl.Int64, "chrom": pl.String, "ref": pl.String, "alt": pl.String,
+                          "filter": pl.String},
+    )  # fmt: skip
+    alleles = to_alleles(lines, repeats, pass_only=True, mark_duplicates=True)
+    assert alleles.select("record", "vcf_alt").rows() == [
+        (number, alt) for number, row in enumerate(rows) for alt in ",".join(row[3]).split(",")
+    ]
+    assert account(alleles, "x")["n_alleles"].sum() == alleles.height
+    assert set(alleles["reason"].drop_nulls()) <= set(REASONS)
+    for row in alleles.filter(pl.col("reason").is_null()).iter_rows(named=True):
+        edit = EditSpec(row["contig"], row["pos"], row["ref"], row["alt"])  # refuses what is no edit
+        span = repeats.window("c", edit.pos - 1, edit.pos - 1 + len(edit.ref))
+        assert span.tobytes().decode() == edit.ref and edit.edit_type == row["edit_type"]
