@@ -276,7 +276,9 @@ def test_normalisation_keeps_the_haplotype_and_is_minimal(
 
 
 ANY_ALLELE = st.one_of(
-    st.text("ACGTNacgtnRYK*<>[]:.-=1é", max_size=20), ALLELES, st.sampled_from(["*", ".", "", "<DEL>", "G]c:3]", "A" * 40])
+    st.text("ACGTNacgtnRYK*<>[]:.-=1é", max_size=20),
+    ALLELES,
+    st.sampled_from(["*", ".", "", "<DEL>", "G]c:3]", "A" * 40]),
 )
 
 

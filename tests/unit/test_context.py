@@ -1,10 +1,7 @@
-"""Region, GC and repeat class: hand-worked on both strands, a slow reference, bcftools csq on real variants."""
+"""Region, GC and repeat class: hand-worked on both strands, and a slow reference implementation."""
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +9,10 @@ import polars as pl
 import pytest
 
 from data_contracts import GeneAnnotation, RepeatAnnotation, validate
-from geno_model.genomics.annotation_io import read_genes
 from geno_model.genomics.consequence import MISSENSE, NONSENSE, NOT_CODING, SYNONYMOUS
 from geno_model.genomics.context import SEVERITY, Context, gc_bin, gc_terciles
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.genome import Genome, most_central
-from tests.shared_data import SHARED, needs_shared_data
+from geno_model.genomics.genome import Genome
 from tests.unit.test_consequence import RC, mirror, random_edits, random_segments, slow_consequence
 
 Edit = tuple[int, int, str]  # start_bp, end_bp, alternate bases
@@ -301,65 +296,3 @@ def test_against_the_slow_implementation(seed: int, tmp_path: Path) -> None:
     found = regions(Context.build(genes_of(transcripts), None, genome_of(tmp_path, chr1=bases)), bases, edits)
     for edit, region in zip(edits, found, strict=True):
         assert region == slow_region(bases, edit, transcripts), (edit, transcripts)
-
-
-# --- an independent caller on real variants
-
-_CSQ = {
-    "coding_nonsense": ["stop_gained", "frameshift", "start_lost"],
-    "splice": ["splice_donor", "splice_acceptor"],
-    "coding_missense": [
-        "missense",
-        "inframe_deletion",
-        "inframe_insertion",
-        "inframe_altering",
-        "stop_lost",
-        "coding_sequence",
-    ],
-    "coding_synonymous": ["synonymous", "stop_retained", "start_retained"],
-    "utr5": ["5_prime_utr"],
-    "utr3": ["3_prime_utr"],
-    "intron": ["intron", "splice_region"],
-    "intergenic": ["non_coding"],
-}
-_FROM_CSQ = {term: name for name, terms in _CSQ.items() for term in terms}
-
-
-def _worst_csq(text: str) -> str:
-    terms = [term for part in text.split(",") for term in part.split("|")[0].split("&")] if text != "." else []
-    return min((_FROM_CSQ[term] for term in terms), key=SEVERITY.index, default="intergenic")
-
-
-@needs_shared_data
-@pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not installed")
-def test_bcftools_csq_agrees_on_every_real_coding_variant(tmp_path: Path) -> None:
-    fasta = SHARED / "grch38" / "reference.fa.gz"
-    genes_file = SHARED / "grch38" / "chr21_genes.gff3.gz"
-    with gzip.open(SHARED / "grch38" / "chr21_dbsnp_gnomad_1kg.vcf.gz", "rt") as file:
-        renamed = [line.replace("ID=21,", "ID=chr21,") if line[0] == "#" else f"chr{line}" for line in file]
-    (tmp_path / "a.vcf").write_text("".join(renamed))
-    with gzip.open(genes_file, "rt") as file:
-        (tmp_path / "a.gff3").write_text("".join(line if line[0] == "#" else f"chr{line}" for line in file))
-    script = (
-        f"bcftools norm -m- -f {fasta} -c x a.vcf -Ou | bcftools csq -l -f {fasta} -g a.gff3 -Ou - "
-        r"| bcftools query -f '%POS\t%REF\t%ALT\t%BCSQ\n'"
-    )
-    run = subprocess.run(["bash", "-o", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, check=True)
-    names = ["pos", "ref", "alt", "csq"]
-    alleles = pl.read_csv(
-        run.stdout, separator="\t", has_header=False, new_columns=names, infer_schema=False, quote_char=None
-    )
-    plain = pl.all_horizontal(pl.col("ref", "alt").str.contains("^[ACGT]+$"))
-    alleles = alleles.filter(plain).with_columns(pl.col("pos").cast(pl.Int64), pl.lit("chr21").alias("contig"))
-    genome = Genome.open(fasta, tmp_path / "cache")
-    start = most_central(alleles["pos"].to_numpy() - 1, genome.contigs["chr21"])
-    alleles = alleles.with_columns(pl.Series("window_start_bp", start), pl.Series("window_end_bp", start + 12_288))
-    found = Context.build(read_genes(genes_file, genome), None, genome).annotate(alleles)
-    found = found.with_columns(pl.Series("theirs", [_worst_csq(text) for text in found["csq"]]))
-    judged = found.filter(pl.col("theirs").is_in(SEVERITY[:6]) | pl.col("region_class").str.starts_with("coding"))
-    assert judged.height > 2_000 and judged["theirs"].n_unique() == 6
-    wrong = judged.filter(pl.col("region_class") != pl.col("theirs")).select(*names, "region_class", "theirs")
-    assert wrong.height == 0, wrong
-    # It has no promoters, and calls splice sites of coding transcripts only.
-    introns = found.filter(pl.col("theirs") == "intron")["region_class"].value_counts()
-    assert set(introns["region_class"]) <= {"intron", "promoter", "splice"}
