@@ -16,7 +16,8 @@ with the same size and the same time stamp. The folder lies in a cache, not besi
 written to.
 
 Memory: pages of the map that were read stay with a process until they are given back, which `window` and `bases` do
-each time they have handed out `RESIDENT_BP`. Views stay valid: a page that is read again comes from the file.
+whenever they have handed out places in more than `RESIDENT_PLACES` stretches of 2 MiB (a kernel with large pages maps
+all of a stretch when one byte of it is read). Views stay valid: a page that is read again comes from the file.
 Coordinates are 0-based, half-open.
 """
 
@@ -40,12 +41,13 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 FORMAT_VERSION = 1
-RESIDENT_BP = 64 << 20
+RESIDENT_PLACES = 32
 WINDOW_BP = 12_288
 STRIDE_BP = 8_192
 
 _BLOCK = 8 << 20
 _END_BYTES = 64 << 10
+_PLACE_BITS = 21
 _BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
 _NCBI_NAMES = {23: "X", 24: "Y", 12920: "MT"}  # RefSeq accessions NC_0000NN of human chromosomes, NC_012920 of chrM
 
@@ -59,7 +61,8 @@ class Genome:
         self.fasta = fasta
         self.contigs: dict[str, int] = {row["name"]: row["length"] for row in table}
         self._offsets: dict[str, int] = {row["name"]: row["offset"] for row in table}
-        self._map, self._handed_out_bp = _map(folder / "bases.bin"), 0
+        self._map = _map(folder / "bases.bin")
+        self._handed_out: set[int] = set()  # stretches of 2 MiB
         self._bases = np.frombuffer(self._map, dtype=np.uint8)
         self._mask = np.frombuffer(_map(folder / "soft_mask.bin"), dtype=np.uint8)
         self._aliases: dict[str, str] = {}
@@ -102,12 +105,12 @@ class Genome:
     def window(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.uint8]:
         """Bases of [start_bp, end_bp), ASCII, a read-only view. Raises ValueError when the span leaves the contig."""
         self._require_span(contig, start_bp, end_bp)
-        self._handed_out_bp += end_bp - start_bp
-        if self._handed_out_bp > RESIDENT_BP:
+        first, end = self._offsets[contig] + start_bp, self._offsets[contig] + end_bp
+        self._handed_out.update(range(first >> _PLACE_BITS, (end >> _PLACE_BITS) + 1))
+        if len(self._handed_out) > RESIDENT_PLACES:
             self._map.madvise(mmap.MADV_DONTNEED)
-            self._handed_out_bp = end_bp - start_bp
-        offset = self._offsets[contig]
-        return self._bases[offset + start_bp : offset + end_bp]
+            self._handed_out.clear()
+        return self._bases[first:end]
 
     def soft_mask(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.bool_]:
         """Whether each base of [start_bp, end_bp) is lower case in the FASTA (a repeat, by custom)."""
