@@ -41,7 +41,7 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 FORMAT_VERSION = 1
-RESIDENT_PLACES = 32
+RESIDENT_PLACES = 64
 WINDOW_BP = 12_288
 STRIDE_BP = 8_192
 
