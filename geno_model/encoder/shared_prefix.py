@@ -9,28 +9,36 @@ kept; for each edited window only the tokens from the first edit to the end of t
     edited                  [ suffix ------------ ]                           per edited window
 
 Exact, not approximate: `CarbonStateEncoder.encode_batch` of the edited windows is the oracle in the tests.
+Memory: the reference's keys, values and hidden states, and one batch of suffixes, within a budget in bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
+from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
-from geno_model.genomics.texts import to_matrix
+from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_OPEN, edited_sixmer_ids, sixmer_ids
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
-SUFFIX_BATCH = 4  # larger batches are slower on a CPU: more padding, colder caches
+MEMORY_BYTES = 1 << 30
+SUFFIX_TOKENS = 2_048  # a batch of more is no faster on a CPU
+
+Ints = NDArray[np.int64]
+
+
+class MemoryBudgetError(InputError):
+    """A window does not fit into the memory that it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,27 @@ class EncodedWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class _EditedWindow:
-    """One edited window to encode: its compact ids over [first, high) and which pool it is for."""
+class _Suffixes:
+    """m edited windows: the row of `targets` and the chain that each is for (m,), its compact ids (m, w) from token
+    `first` (m,) on, of which `length` (m,) count."""
 
+    row: Ints
+    chain: Ints
+    first: Ints
+    length: Ints
     ids: NDArray[np.int32]
-    first: int
-    chain: int
+
+    def batches(self, n_tokens: int) -> Iterator[_Suffixes]:
+        """In parts of at most `n_tokens` tokens, padding included, or of one suffix; the longest first."""
+        order = np.argsort(-self.length, kind="stable")
+        start = 0
+        while start < len(order):
+            longest = max(int(self.length[order[start]]), 1)
+            part = order[start : start + max(n_tokens // longest, 1)]
+            yield _Suffixes(
+                self.row[part], self.chain[part], self.first[part], self.length[part], self.ids[part, :longest]
+            )
+            start += len(part)
 
 
 def encode_window(
@@ -63,11 +86,15 @@ def encode_window(
     window: NDArray[np.uint8],
     chains: Sequence[Sequence[RelEdit]],
     pool_tokens: NDArray[np.integer],
+    *,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> EncodedWindow:
     """Encode a window and every step of every chain of edits in it.
 
     `window` (window_bp,) ASCII bases; each chain is ordered by position without overlaps; `pool_tokens` (n,) DNA token
-    indices. Raises `ReferenceMismatchError` where an edit's reference bases are not those of the window.
+    indices. memory_bytes: for the reference pass and one batch of suffixes, weights and results not counted.
+    Raises `ReferenceMismatchError` where an edit's reference bases are not those of the window, and
+    `MemoryBudgetError` where not even one suffix fits.
     """
     n_tokens = len(window) // BASES_PER_TOKEN
     low, high = pool_bounds(
@@ -80,13 +107,12 @@ def encode_window(
     hidden = hidden[0, 1:]
     reference = centered_sums(hidden, low, high)
 
-    shared, moved = _edited_windows(window, chains, high.tolist(), encoder.contract.fit_side)
-    sums = torch.empty((len(shared) + len(moved), encoder.d_state), dtype=torch.float64)
-    for start in range(0, len(ordered := sorted(shared, key=lambda item: item[1].first)), SUFFIX_BATCH):
-        batch = ordered[start : start + SUFFIX_BATCH]
-        changes = _suffix_changes(encoder, cache, hidden, [item for _, item in batch], low, high)
-        for (row, item), change in zip(batch, changes, strict=True):
-            sums[row] = reference[item.chain] + change
+    shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract.fit_side)
+    sums = torch.empty((sum(map(len, chains)), encoder.d_state), dtype=torch.float64)
+    n_batch_tokens = _batch_tokens(encoder, n_needed, int(shared.length.max(initial=0)), memory_bytes)
+    for batch in shared.batches(n_batch_tokens):
+        chain = torch.from_numpy(batch.chain)
+        sums[batch.row] = reference[chain] + _changes(encoder, cache, hidden, batch, low[chain])
     for row, edited, chain in moved:  # cut on the left: every six-mer has another frame, so nothing can be shared
         edited_ids = torch.from_numpy(sixmer_ids(edited).astype(np.int64))
         full, _ = encoder.hidden_states(torch.cat([torch.tensor([DNA_OPEN]), edited_ids])[None])
@@ -97,36 +123,55 @@ def encode_window(
     return EncodedWindow(unit(reference), unit(sums), locus, before, after)
 
 
-def _edited_windows(
-    window: NDArray[np.uint8], chains: Sequence[Sequence[RelEdit]], high: Sequence[int], fit_rule: str
-) -> tuple[list[tuple[int, _EditedWindow]], list[tuple[int, NDArray[np.uint8], int]]]:
-    """All steps of all chains, numbered in order: those that share the reference's prefix, and those that do not.
+def _batch_tokens(encoder: CarbonStateEncoder, n_reference: int, longest: int, memory_bytes: int) -> int:
+    """Suffix tokens in a batch: as many as the budget leaves room for, `SUFFIX_TOKENS` at most."""
+    kept, passing = bytes_per_token(encoder.model)
+    pooled = 12 * encoder.d_state  # float32 states and their float64 sums
+    reference = (n_reference + 1) * (kept + max(passing, pooled))
+    per_token = passing + pooled
+    if memory_bytes < reference + longest * per_token:
+        raise MemoryBudgetError(
+            f"a window of {n_reference} tokens and one suffix of {longest} take "
+            f"{(reference + longest * per_token) / 2**20:,.0f} MiB, the budget is {memory_bytes / 2**20:,.0f} MiB; "
+            "allow more memory, or take a smaller encoder"
+        )
+    return min((memory_bytes - reference) // per_token, SUFFIX_TOKENS)
 
-    high: end of each chain's pool, in tokens. The second list holds whole edited windows and their chain.
+
+def _edited_windows(
+    window: NDArray[np.uint8], chains: Sequence[Sequence[RelEdit]], high: Ints, fit_rule: str
+) -> tuple[_Suffixes, list[tuple[int, NDArray[np.uint8], int]]]:
+    """All steps of all chains: those that share the reference's prefix, and (row, edited window, chain) of the others.
+
+    high: end of each chain's pool, in tokens.
     """
     heads = [edits[0] for edits in chains]
     for edit in heads:
         if window[edit.rel_pos : edit.rel_end].tobytes() != edit.ref_bases.encode():
             apply_edits_array(window, [edit])  # raises, unless only the case differs
-    firsts = [edit.rel_pos // BASES_PER_TOKEN for edit in heads]
-    n_suffix = max(max(stop - first for stop, first in zip(high, firsts, strict=True)), 0)
-    head_ids = edited_sixmer_ids(window, *_columns(heads), n_suffix)  # step 1 of every chain at once
-    shared: list[tuple[int, _EditedWindow]] = []
+    rel_pos, ref_length, alt, alt_length = _columns(heads)
+    first = rel_pos // BASES_PER_TOKEN
+    length = np.maximum(high - first, 0)
+    n_steps = np.array([len(edits) for edits in chains])
+    head_row = np.cumsum(n_steps) - n_steps
+    ids = np.zeros((int(n_steps.sum()), int(length.max())), dtype=np.int32)
+    ids[head_row] = edited_sixmer_ids(window, rel_pos, ref_length, alt, alt_length, ids.shape[1])
     moved: list[tuple[int, NDArray[np.uint8], int]] = []
-    for chain, edits in enumerate(chains):
-        first, stop = firsts[chain], max(high[chain], firsts[chain])
+    # Step 1 of every chain is there; what is left are the steps after it, and cuts on the left.
+    for chain in np.flatnonzero((n_steps > 1) | (alt_length != ref_length)).tolist():
+        edits = chains[chain]
         for step in range(1, len(edits) + 1):
-            row = len(shared) + len(moved)
+            row = int(head_row[chain]) + step - 1
             if _is_cut_left(edits[:step], len(window), fit_rule):
                 edited = apply_edits_array(window, edits[:step])
-                moved.append((row, fit_window(edited, len(window), heads[chain].rel_pos, fit_rule), chain))
-            elif step == 1:
-                shared.append((row, _EditedWindow(head_ids[chain, : stop - first], first, chain)))
-            else:
+                moved.append((row, fit_window(edited, len(window), edits[0].rel_pos, fit_rule), chain))
+            elif step > 1:
                 edited = fit_window(apply_edits_array(window, edits[:step]), len(window), 0, "right")
-                ids = sixmer_ids(edited[first * BASES_PER_TOKEN : stop * BASES_PER_TOKEN])
-                shared.append((row, _EditedWindow(ids, first, chain)))
-    return shared, moved
+                suffix = sixmer_ids(edited[first[chain] * BASES_PER_TOKEN : high[chain] * BASES_PER_TOKEN])
+                ids[row, : len(suffix)] = suffix
+    row = np.setdiff1d(np.arange(len(ids)), [row for row, _, _ in moved])
+    chain = np.repeat(np.arange(len(chains)), n_steps)[row]
+    return _Suffixes(row, chain, first[chain], length[chain], ids[row]), moved
 
 
 def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, fit_rule: str) -> bool:
@@ -135,39 +180,25 @@ def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, fit_rule: str) -> boo
     return is_longer_or_shorter and fit_side(edits[0].rel_pos, window_bp, fit_rule) == "left"
 
 
-def _suffix_changes(
-    encoder: CarbonStateEncoder, cache: Cache, hidden: Tensor, items: Sequence[_EditedWindow], low: Tensor, high: Tensor
-) -> list[Tensor]:
-    """Sum over each pool of (edited - reference) hidden states: float64 (d,) per item, taken before normalisation.
+def _changes(encoder: CarbonStateEncoder, cache: Cache, hidden: Tensor, batch: _Suffixes, low: Tensor) -> Tensor:
+    """Sum over each pool of (edited - reference) hidden states: float64 (m, d), taken before normalisation.
 
-    The items are batched: keys = the reference prefix up to the last `first`, then each item's own suffix; a mask hides
-    from each item the reference tokens at or right of its own first changed token.
+    low: (m,) first token of each pool; a suffix that begins left of it counts from there.
     """
-    n_items, n_prefix = len(items), max(item.first for item in items) + 1  # + 1 for <dna>
-    n_suffix = max(len(item.ids) for item in items)
-    if n_suffix == 0:  # every edit lies right of its pool: nothing that is pooled changes
-        return [torch.zeros(encoder.d_state, dtype=torch.float64) for _ in items]
-    ids = torch.zeros((n_items, n_suffix), dtype=torch.long)  # right padding is never attended to: the model is causal
-    for row, item in enumerate(items):
-        ids[row, : len(item.ids)] = torch.from_numpy(item.ids.astype(np.int64))
-    first = torch.tensor([item.first for item in items])
-    prefix = DynamicCache()
-    for layer, kept in enumerate(cache.layers):  # copies: crop and repeat of the kept cache would work in place
-        assert isinstance(kept, DynamicLayer) and kept.keys is not None and kept.values is not None
-        keys, values = kept.keys[:, :, :n_prefix], kept.values[:, :, :n_prefix]
-        prefix.update(keys.expand(n_items, -1, -1, -1), values.expand(n_items, -1, -1, -1), layer)
-    hidden_prefix = torch.arange(n_prefix)[None, :] > first[:, None]
-    mask = torch.zeros((n_items, 1, n_suffix, n_prefix + n_suffix))  # added to the scores, once for all layers
-    mask[..., :n_prefix].masked_fill_(hidden_prefix[:, None, None, :], float("-inf"))
-    mask[..., n_prefix:].masked_fill_(torch.ones(n_suffix, n_suffix).triu(1).bool(), float("-inf"))
-    position_ids = first[:, None] + 1 + torch.arange(n_suffix)[None, :]
-    edited, _ = encoder.hidden_states(ids, prefix, attention_mask=mask, position_ids=position_ids)
-    changes = []
-    for row, item in enumerate(items):
-        start, stop = max(item.first, int(low[item.chain])), int(high[item.chain])
-        new = edited[row, start - item.first : stop - item.first]
-        changes.append((new.double() - hidden[start:stop].double()).sum(dim=0))
-    return changes
+    if batch.length.max() == 0:  # every edit lies right of its pool: nothing that is pooled changes
+        return torch.zeros((len(batch.row), encoder.d_state), dtype=torch.float64)
+    ids, first = torch.from_numpy(batch.ids.astype(np.int64)), torch.from_numpy(batch.first)
+    encoder.n_tokens_run += ids.numel()
+    with torch.inference_mode():
+        edited = suffix_hidden_states(encoder.model, ids + encoder.dna_offset, first, cache, encoder.contract.layer)
+        changes = []
+        for row, (start, length, pool_start) in enumerate(
+            zip(batch.first.tolist(), batch.length.tolist(), low.tolist(), strict=True)
+        ):
+            skip = min(max(pool_start - start, 0), length)
+            change = edited[row, skip:length].float() - hidden[start + skip : start + length]
+            changes.append(change.sum(dim=0, dtype=torch.float64))
+        return torch.stack(changes)
 
 
 def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,10 +211,10 @@ def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[
     return torch.from_numpy(before.astype(np.int64)), torch.from_numpy(after.astype(np.int64)), torch.from_numpy(loci)
 
 
-def _columns(
-    edits: Sequence[RelEdit],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+def _columns(edits: Sequence[RelEdit]) -> tuple[Ints, Ints, NDArray[np.uint8], Ints]:
     """rel_pos (n,), length of ref (n,), alt as ASCII bytes (n, w), length of alt (n,)."""
     rel_pos = np.array([edit.rel_pos for edit in edits], dtype=np.int64)
     ref_length = np.array([len(edit.ref_bases) for edit in edits], dtype=np.int64)
-    return rel_pos, ref_length, *to_matrix(pl.Series([edit.alt_bases for edit in edits], dtype=pl.String))
+    alt_length = np.array([len(edit.alt_bases) for edit in edits], dtype=np.int64)
+    alt = np.array([edit.alt_bases for edit in edits], dtype=np.bytes_)
+    return rel_pos, ref_length, alt.view(np.uint8).reshape(len(edits), -1), alt_length

@@ -1,0 +1,106 @@
+"""Hidden states of edited suffixes that share one reference prefix (spec 2, "Causality").
+
+Belongs here: running tokens through the layers of a Llama whose keys and values left of an edit are those of the
+reference pass. Does not: which suffixes there are and what is pooled (`shared_prefix`).
+
+The concept: a token of a suffix attends to the reference tokens left of its edit and to its own suffix. Both parts are
+plain attention, one without a mask and one causal, and their sum of exponentials (lse) says how to mix them:
+
+    keys      reference 0 ......... first | suffix first .. t        softmax over both =
+    part 1    ============================|                          sigmoid(lse1 - lse2) of part 1
+    part 2                                |================          and the rest of part 2
+
+So the reference's keys and values are read where they lie: nothing is copied for each edit, nothing is masked away.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, apply_rotary_pos_emb
+
+_cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def suffix_hidden_states(model: LlamaForCausalLM, ids: Tensor, first: Tensor, cache: Cache, layer: int) -> Tensor:
+    """Hidden states (n, T, d) of n suffixes, in the model's dtype.
+
+    ids: (n, T) ids of the model's vocabulary, padded on the right with any id: no token sees what follows it.
+    first: (n,) DNA token index of each suffix's first token; it sees `<dna>` and the tokens before `first`.
+    cache: keys and values of the reference window, `<dna>` first. layer: -1 is the last, after the final norm; -2 the
+    output of the last but one layer, and so on (spec 2).
+    """
+    llama = model.model
+    hidden = llama.embed_tokens(ids)
+    positions = first[:, None] + 1 + torch.arange(ids.shape[1], device=ids.device)
+    cosine_sine = llama.rotary_emb(hidden, position_ids=positions)
+    n_prefix = (first + 1).tolist()
+    for block, kept in zip(llama.layers[: len(llama.layers) + 1 + layer], cache.layers, strict=False):
+        assert isinstance(block, LlamaDecoderLayer) and isinstance(kept, DynamicLayer)
+        attended = _attend(block.self_attn, block.input_layernorm(hidden), cosine_sine, kept, n_prefix)
+        hidden = hidden + attended
+        hidden = hidden + block.mlp(block.post_attention_layernorm(hidden))
+    return llama.norm(hidden) if layer == -1 else hidden
+
+
+def bytes_per_token(model: LlamaForCausalLM) -> tuple[int, int]:
+    """Memory of a token: its keys and values in all layers, and what is alive at once while it passes a layer."""
+    config = model.config
+    head_dim = int(config.head_dim or config.hidden_size // config.num_attention_heads)
+    n_heads, n_key_heads = (
+        int(config.num_attention_heads),
+        int(config.num_key_value_heads or config.num_attention_heads),
+    )
+    kept = 2 * config.num_hidden_layers * n_key_heads * head_dim
+    passing = 3 * config.hidden_size + max(8 * n_heads * head_dim, 3 * config.intermediate_size)
+    return kept * model.dtype.itemsize, passing * model.dtype.itemsize
+
+
+def _attend(
+    attention: LlamaAttention,
+    hidden: Tensor,
+    cosine_sine: tuple[Tensor, Tensor],
+    kept: DynamicLayer,
+    n_prefix: list[int],
+) -> Tensor:
+    """The attention of one layer for normalised hidden states (n, T, d)."""
+    n, n_tokens, _ = hidden.shape
+    heads = (n, n_tokens, -1, attention.head_dim)
+    query, key, value = (
+        project(hidden).view(heads).transpose(1, 2)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    query, key = apply_rotary_pos_emb(query, key, *cosine_sine)
+    n_groups, n_key_heads = attention.num_key_value_groups, key.shape[1]
+    own, own_lse = _attention(query, *(part.repeat_interleave(n_groups, dim=1) for part in (key, value)), causal=True)
+    # Without a mask the heads that share a key head are just more queries of it: no key is repeated.
+    grouped = query.reshape(n, n_key_heads, n_groups * n_tokens, attention.head_dim)
+    assert kept.keys is not None and kept.values is not None
+    parts = [
+        _attention(grouped[i : i + 1], kept.keys[:, :, :length], kept.values[:, :, :length], causal=False)
+        for i, length in enumerate(n_prefix)
+    ]
+    before = torch.cat([out for out, _ in parts]).view(own.shape)
+    before_lse = torch.cat([lse for _, lse in parts]).view(own_lse.shape)
+    share = torch.sigmoid(before_lse - own_lse)[..., None].to(own.dtype)
+    mixed = torch.lerp(own, before, share).transpose(1, 2).reshape(n, n_tokens, -1)
+    return attention.o_proj(mixed)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> tuple[Tensor, Tensor]:
+    """Attention (n, heads, T, head_dim) and the logarithm of its sums of exponentials (n, heads, T), scale 1/sqrt."""
+    if query.device.type == "cpu":
+        return _cpu_attention(query, key, value, 0.0, causal)
+    return plain_attention(query, key, value, causal=causal)
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> tuple[Tensor, Tensor]:
+    """The same in operators that every device has; it holds all scores at once."""
+    scores = (query @ key.transpose(-1, -2)).float() / query.shape[-1] ** 0.5
+    if causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    lse = scores.logsumexp(dim=-1)
+    return (scores - lse[..., None]).exp().to(value.dtype) @ value, lse

@@ -1,0 +1,158 @@
+"""The shared-prefix pass: exact for every kind of edit, in any batch, within its memory (spec 2, "Causality")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geno_model.encoder import shared_prefix
+from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.shared_prefix import MemoryBudgetError, encode_window
+from geno_model.encoder.suffix import plain_attention, suffix_hidden_states
+from geno_model.genomics.edits import EditType, ReferenceMismatchError, RelEdit, apply_edits_array, fit_window
+from geno_model.genomics.samplers import complex_indel, indel, mnv, uniform_snv
+from tests.unit.encoders import WINDOW_BP, random_window, tiny_encoder
+
+N_TOKENS = WINDOW_BP // 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "tiny"
+    tiny_encoder(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> CarbonStateEncoder:
+    return tiny_encoder(folder)
+
+
+def drawn_edits(window: np.ndarray, seed: int, n: int, **where: object) -> list[RelEdit]:
+    """n edits of each of four kinds, one by one, in the order of their places."""
+    rng = np.random.default_rng(seed)
+    edits = [
+        RelEdit(at, EditType.of_lengths(len(ref), len(alt)), ref, alt)
+        for sampler in (uniform_snv, indel, mnv, complex_indel)
+        for at, ref, alt in sampler(window, n, rng, **where).iter_rows()  # type: ignore[arg-type]
+    ]
+    return sorted(edits, key=lambda edit: edit.rel_pos)
+
+
+def naive(encoder: CarbonStateEncoder, window: np.ndarray, edits: list[RelEdit], pool_token: int) -> torch.Tensor:
+    """State after edits by the plain way: the whole edited window, run on its own."""
+    edited = fit_window(apply_edits_array(window, edits), len(window), edits[0].rel_pos, encoder.contract.fit_side)
+    return encoder.encode(edited, pool_token * 6)
+
+
+def chains_of(edits: list[RelEdit], longest: int) -> list[list[RelEdit]]:
+    """Edits in chains of 1, 2, ... `longest`, without overlaps."""
+    chains: list[list[RelEdit]] = []
+    chain: list[RelEdit] = []
+    for edit in edits:
+        if chain and edit.rel_pos < chain[-1].rel_end:
+            continue
+        chain.append(edit)
+        if len(chain) > len(chains) % longest:
+            chains.append(chain)
+            chain = []
+    return chains
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("layer", "fit_side"), [(-1, "right"), (-2, "right"), (-1, "opposite")])
+def test_every_kind_of_edit_and_chain_equals_the_naive_way(folder: Path, seed: int, layer: int, fit_side: str) -> None:
+    encoder = tiny_encoder(folder, layer=layer, fit_side=fit_side)
+    window = random_window(seed)
+    chains = chains_of(drawn_edits(window, seed, 6, margin_bp=0), 3)
+    rng = np.random.default_rng(seed)
+    pools = np.clip([chain[0].rel_pos // 6 + rng.integers(-20, 21) for chain in chains], 0, N_TOKENS - 1)
+    encoded = encode_window(encoder, window, chains, pools)
+    steps = [
+        (chain[:k], int(pool)) for chain, pool in zip(chains, pools, strict=True) for k in range(1, len(chain) + 1)
+    ]
+    expected = torch.stack([naive(encoder, window, edits, pool) for edits, pool in steps])
+    assert len(expected) > 15 and max(map(len, chains)) == 3
+    torch.testing.assert_close(encoded.targets, expected, atol=1e-5, rtol=0)
+    assert (encoded.targets - encoded.reference.repeat_interleave(torch.tensor([len(c) for c in chains]), dim=0)).any()
+
+
+@pytest.mark.parametrize("span", [(0, 30), (WINDOW_BP - 40, WINDOW_BP)])
+def test_edits_at_both_ends_of_the_window_equal_the_naive_way(
+    encoder: CarbonStateEncoder, span: tuple[int, int]
+) -> None:
+    window = random_window(5)
+    edits = drawn_edits(window, 5, 4, margin_bp=0, span=span)
+    tokens = np.array([edit.rel_pos // 6 for edit in edits])
+    encoded = encode_window(encoder, window, [[edit] for edit in edits], tokens)
+    expected = torch.stack([naive(encoder, window, [edit], token) for edit, token in zip(edits, tokens, strict=True)])
+    torch.testing.assert_close(encoded.targets, expected, atol=1e-5, rtol=0)
+
+
+def test_neither_batch_nor_order_nor_company_changes_a_state(
+    encoder: CarbonStateEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = random_window(6)
+    edits = drawn_edits(window, 6, 10)
+    tokens = np.array([edit.rel_pos // 6 for edit in edits])
+    together = encode_window(encoder, window, [[edit] for edit in edits], tokens)
+    monkeypatch.setattr(shared_prefix, "SUFFIX_TOKENS", 1)
+    order = np.random.default_rng(0).permutation(len(edits))
+    shuffled = encode_window(encoder, window, [[edits[i]] for i in order], tokens[order])
+    torch.testing.assert_close(shuffled.targets, together.targets[order], atol=1e-6, rtol=0)
+    torch.testing.assert_close(shuffled.locus, together.locus[order], atol=1e-6, rtol=0)
+    assert torch.equal(shuffled.tokens_after, together.tokens_after[order])
+    alone = [encode_window(encoder, window, [[edit]], tokens[i : i + 1]).targets[0] for i, edit in enumerate(edits)]
+    torch.testing.assert_close(torch.stack(alone), together.targets, atol=1e-6, rtol=0)
+
+
+def test_a_batch_keeps_to_the_memory_it_is_given(encoder: CarbonStateEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = random_window(7)
+    edits = drawn_edits(window, 7, 10)
+    chains, tokens = [[edit] for edit in edits], np.array([edit.rel_pos // 6 for edit in edits])
+    batches: list[int] = []
+
+    def counted(model: object, ids: torch.Tensor, *rest: object) -> torch.Tensor:
+        batches.append(len(ids))
+        return suffix_hidden_states(model, ids, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shared_prefix, "suffix_hidden_states", counted)
+    roomy = encode_window(encoder, window, chains, tokens)
+    assert len(batches) == 1 and batches[0] >= 25  # all but those that are cut on the left, near the window's end
+    with pytest.raises(MemoryBudgetError, match=r"the budget is 0 MiB; allow more memory") as error:
+        encode_window(encoder, window, chains, tokens, memory_bytes=1_000)
+    assert "MiB" in str(error.value)
+    passed: list[int] = []
+    for memory_bytes in range(2_000_000, 0, -40_000):
+        batches.clear()
+        try:
+            tight = encode_window(encoder, window, chains, tokens, memory_bytes=memory_bytes)
+        except MemoryBudgetError:
+            break
+        passed.append(max(batches))
+        torch.testing.assert_close(tight.targets, roomy.targets, atol=1e-6, rtol=0)
+    assert passed == sorted(passed, reverse=True) and passed[0] > passed[-1] >= 1
+
+
+def test_a_foreign_reference_base_is_refused_in_any_step(encoder: CarbonStateEncoder) -> None:
+    window = random_window(8)
+    right = RelEdit(600, EditType.SNV, chr(window[600]), "ACGT"["ACGT".index(chr(window[600])) - 1])
+    wrong = RelEdit(700, EditType.SNV, right.alt_bases if chr(window[700]) != right.alt_bases else "N", "T")
+    for chain in ([wrong], [right, wrong]):
+        with pytest.raises(ReferenceMismatchError):
+            encode_window(encoder, window, [chain], np.array([100]))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_in_plain_operators_equals_that_of_the_cpu(causal: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, length, 16) for length in ((20, 20, 20) if causal else (20, 33, 33)))
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal)
+    plain, plain_lse = plain_attention(query, key, value, causal=causal)
+    torch.testing.assert_close(plain, out, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(plain_lse, lse, atol=1e-6, rtol=1e-5)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    torch.testing.assert_close(plain, expected, atol=1e-6, rtol=1e-5)
