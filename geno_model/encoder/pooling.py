@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 BASES_PER_TOKEN = 6
+_BLOCK = 64  # tokens
 
 
 def pool_bounds(pool_tokens: Tensor, n_tokens: int, radius: int) -> tuple[Tensor, Tensor]:
@@ -20,13 +21,22 @@ def pool_bounds(pool_tokens: Tensor, n_tokens: int, radius: int) -> tuple[Tensor
 
 
 def centered_sums(hidden: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Sums of hidden (T, d) over [low, high) for each pool: (n, d) float64, through prefix sums.
+    """Sums of hidden (T, d) over [low, high) for each pool: (n, d) float64, through sums of whole blocks of tokens.
 
     float64 because the difference of two long prefix sums must not eat the small change that an edit makes.
     """
-    prefix = torch.zeros((hidden.shape[0] + 1, hidden.shape[1]), dtype=torch.float64)
-    torch.cumsum(hidden.double(), dim=0, out=prefix[1:])
-    return prefix[high] - prefix[low]
+    n_blocks = hidden.shape[0] // _BLOCK
+    prefix = torch.zeros((n_blocks + 1, hidden.shape[1]), dtype=torch.float64)
+    blocks = hidden[: n_blocks * _BLOCK].view(n_blocks, _BLOCK, hidden.shape[1]).sum(dim=1, dtype=torch.float64)
+    torch.cumsum(blocks, dim=0, out=prefix[1:])
+    borders, place = torch.unique(torch.cat([low, high]), return_inverse=True)
+    whole = borders // _BLOCK
+    rests = [
+        hidden[block * _BLOCK : border].sum(dim=0, dtype=torch.float64)
+        for block, border in zip(whole.tolist(), borders.tolist(), strict=True)
+    ]
+    sums = prefix[whole] + torch.stack(rests)
+    return sums[place[len(low) :]] - sums[place[: len(low)]]
 
 
 def unit(pooled: Tensor) -> Tensor:
