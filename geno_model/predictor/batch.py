@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -69,8 +70,8 @@ class EditColumns:
 def edit_columns(
     rel_pos: NDArray[np.integer],
     edit_type: NDArray[np.integer],
-    ref: Sequence[str],
-    alt: Sequence[str],
+    ref: Sequence[str] | pl.Series,
+    alt: Sequence[str] | pl.Series,
     tokens_before: Tensor,
     tokens_after: Tensor,
     locus: Tensor,
@@ -98,13 +99,15 @@ def edit_columns(
 def collate(state: Tensor, pool_token: Tensor, n_steps: Tensor, edits: EditColumns) -> ModelBatch:
     """Scatter sum(K) edits into (B, K): state (B, d), pool_token (B,), n_steps (B,) the K of each row."""
     mask = torch.arange(int(n_steps.max()))[None, :] < n_steps[:, None]
-    scattered = {}
-    for field in fields(edits):
-        values: Tensor = getattr(edits, field.name)
-        grid = torch.zeros((*mask.shape, *values.shape[1:]), dtype=values.dtype)
-        grid[mask] = values
-        scattered[field.name] = grid
+    scattered = {field.name: scatter_steps(getattr(edits, field.name), mask) for field in fields(edits)}
     return ModelBatch(state=state, pool_token=pool_token, mask=mask, **scattered)
+
+
+def scatter_steps(values: Tensor, mask: Tensor) -> Tensor:
+    """sum(K) values (sumK, ...) row by row into (B, K, ...), zero where `mask` (B, K) is False."""
+    grid = torch.zeros((mask.numel(), *values.shape[1:]), dtype=values.dtype)
+    grid.index_copy_(0, mask.reshape(-1).nonzero()[:, 0], values)
+    return grid.view(*mask.shape, *values.shape[1:])
 
 
 def model_batch(

@@ -23,7 +23,7 @@ from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import Size, WorldModel, model_config
 from geno_model.training.objective import last_step, raw_loss, safe_gain, skill, squared_distance
 from geno_model.training.schedule import adamw, wsd
-from geno_model.training.shards import StateTable
+from geno_model.training.state_store import StateTable
 
 TYPE_SHARES = {EditType.SNV: 0.4, EditType.INS: 0.2, EditType.DEL: 0.2, EditType.MNV: 0.1, EditType.INDEL: 0.1}
 MULTI_EDIT_SHARE = 0.1

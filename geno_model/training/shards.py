@@ -1,12 +1,23 @@
 """State shards: what one encoder pass learnt about rows of edits, in Parquet (spec 3, "State shards").
 
+Belongs here: the file's layout, writing it, and where its vectors lie. Does not: which rows there are and their states
+(`geno_pipeline.build.states`), reading a store (`state_store`).
+
 One row per training tuple: the reference state s_t, the edits, and the states s_1..s_K after edits 1..k, all pooled at
-one token; with them the two locus states of each edit. All in float32 (RFC 0001). The state contract stands in the
-metadata of every file.
-A shard is written to a temporary name, checked and renamed, so a killed run leaves whole shards or none; its `key`
-says what it was made from, so that the next run makes only what is missing.
+one token; with the context `locus` the two locus states of each edit as well. All in float32 (RFC 0001). The state
+contract (encoder, layer, pool, radius, dtype) stands once in the metadata of every file, not in every row, and with the
+rows it gives the file's `key`: a shard is content-addressed. A row's own state before any edit is its `reference`;
+there are no rows without edits, and no `untargeted` rows: every row is pooled at its `pool_token`.
 
     <folder>/contract.json  sixmer_embeddings.safetensors  <contig>/<block>.parquet
+
+A shard is written to a temporary name, checked and renamed, so a killed run leaves whole shards or none.
+
+The concept of the layout: random floats do not compress, so vectors are stored as they are, without nulls, each column
+of a file in ONE page. Its values are then the last bytes of the column, and a reader may map the file and take any row
+without decoding anything; to every other reader (DuckDB, polars) it is a Parquet file of lists like any other:
+
+    column chunk   | page header | levels | v0 v1 v2 ... v(n-1) |    value i at  end - 4 (n - i)
 """
 
 from __future__ import annotations
@@ -20,40 +31,51 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.errors import InputError
-from geno_model.predictor.batch import ModelBatch, collate, edit_columns
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 NORM_TOLERANCE = 1e-3
-KEY_COLUMNS = [
-    "row_id",
-    "contig",
-    "window_start_bp",
-    "window_end_bp",
-    "window_sha256",
-    "source",
-    "k",
-    "edits",
-    "edit_type",
-    "pool_token",
-]
-_VECTORS = ["reference", "targets", "locus"]
-_TOKENS = ["tokens_before", "tokens_after"]
+STATES = ("reference", "targets")
+FLOATS = (*STATES, "locus")
+INTEGERS = ("rel_pos", "tokens_before", "tokens_after")
+MAPPED = (*FLOATS, *INTEGERS)
+_REPEATING = ["contig", "source", "window_sha256", "holdout"]
+_ONE_PAGE = 1 << 30
 
 
 class ShardError(InputError):
     """A state shard that is missing, broken, or of another contract."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShardColumns:
+    """Vectors of n rows with sum(K) steps, each array flat in the order of rows and steps.
+
+    reference n * d, targets sumK * d, locus sumK * 2 * d or None (float32); rel_pos sumK, tokens_before and
+    tokens_after sumK * 4 (int32).
+    """
+
+    reference: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    locus: NDArray[np.float32] | None
+    rel_pos: NDArray[np.int32]
+    tokens_before: NDArray[np.int32]
+    tokens_after: NDArray[np.int32]
+
+
 def start_store(folder: Path, encoder: CarbonStateEncoder) -> None:
-    """Make the store's folder with its contract and the encoder's six-mer embeddings (stored once)."""
+    """Make the store's folder with its contract and the encoder's six-mer embeddings (stored once).
+
+    Temporary files that a killed run left are removed; one store is written by one run at a time.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for left_over in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
+        left_over.unlink()
     for name, save in (
         (
             "contract.json",
@@ -68,91 +90,115 @@ def start_store(folder: Path, encoder: CarbonStateEncoder) -> None:
 
 def shard_key(path: Path) -> str | None:
     """The key of a finished shard, None where there is none."""
-    if not path.is_file():
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
         return None
-    metadata = pq.read_schema(path).metadata or {}
     return metadata.get(b"key", b"").decode() or None
 
 
-def write_shard(path: Path, rows: pl.DataFrame, contract: StateContract, key: str) -> None:
-    """Write one shard atomically. `rows` holds the key columns, `rel_pos` and the vectors as lists of numbers.
+def write_shard(path: Path, rows: pl.DataFrame, columns: ShardColumns, contract: StateContract, key: str) -> None:
+    """Write one shard atomically.
 
-    Raises `ShardError` if a reference or target state has a norm off 1 by more than 1e-3 or is not finite.
+    rows: the key columns, among them k, the number of steps. columns: their vectors.
+    Raises `ShardError` if a reference or target state has a norm off 1 by more than 1e-3 or is not finite, and if the
+    written file does not hold what it was given.
     """
-    d_state = len(rows["reference"][0])
-    for name in ("reference", "targets"):
-        states = rows[name].explode().to_numpy().reshape(-1, d_state)
-        off = np.abs(np.linalg.norm(states, axis=1) - 1)
-        if not (off <= NORM_TOLERANCE).all():
-            raise ShardError(
-                f"{path.name}: {int((~(off <= NORM_TOLERANCE)).sum())} {name} states have a norm other than 1 "
-                f"(contract: 1 ± {NORM_TOLERANCE})"
-            )
-    table = rows.to_arrow().replace_schema_metadata(
+    _require_unit_norms(path, rows.height, columns)
+    table = _table(rows, columns).replace_schema_metadata(
         {"key": key, "state_contract": json.dumps(contract.to_dict(), sort_keys=True), "schema_version": SCHEMA_VERSION}
     )
+    leaves = {f"{name}.list.element" for name in MAPPED}
+    others = [path for path in _leaf_paths(table.schema) if path not in leaves]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    dictionary = [
-        name for name in ("contig", "source", "window_sha256", "encoder_hash", "holdout") if name in table.column_names
-    ]
-    # pyarrow takes a list of columns here, whatever its annotation says
-    pq.write_table(table, temporary, compression="zstd", use_dictionary=dictionary)  # pyright: ignore[reportArgumentType]
-    os.replace(temporary, path)
-
-
-@dataclass(frozen=True, slots=True)
-class StateTable:
-    """All rows of a store in memory: `keys` (n rows), `batch` (n, K), `targets` (n, K, d) zero where padded."""
-
-    keys: pl.DataFrame
-    batch: ModelBatch
-    targets: Tensor
-    contract: StateContract
-    sixmer_embeddings: Tensor
-
-
-def read_contract(folder: Path) -> StateContract:
-    """The contract of a store. Raises `ShardError` where there is no store."""
     try:
-        return StateContract.from_dict(json.loads((folder / "contract.json").read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ShardError(
-            f"{folder}: no state store there (contract.json: {error}); materialise the states first"
-        ) from error
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=max(table.num_rows, 1),
+            compression=dict.fromkeys(others, "zstd") | dict.fromkeys(leaves, "none"),  # pyright: ignore[reportArgumentType]
+            use_dictionary=[name for name in _REPEATING if name in table.column_names],  # pyright: ignore[reportArgumentType]
+            write_statistics=others,  # pyright: ignore[reportArgumentType]
+            data_page_size=_ONE_PAGE,
+            max_rows_per_page=max(table.num_rows, 1),
+        )
+        for name, values in mapped_columns(temporary).items():
+            given = getattr(columns, name).reshape(-1)
+            if not np.array_equal(values.view(np.int32), given.view(np.int32)):
+                raise ShardError(f"{path.name}: the column {name} was not written as it was given; write it again")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def read_states(folder: Path) -> StateTable:
-    """Read a whole store, columns to tensors without a loop over rows; every file's contract must be the store's."""
-    contract = read_contract(folder)
-    paths = sorted(folder.glob("*/*.parquet"))
-    if not paths:
-        raise ShardError(f"{folder}: no shards there; materialise the states first")
-    for path in paths:
-        found = StateContract.from_dict(json.loads((pq.read_schema(path).metadata or {})[b"state_contract"]))
-        contract.require_same(found, str(path))
-    table = pa.concat_tables([pq.read_table(path) for path in paths], promote_options="permissive")
-    frame = pl.DataFrame(table)
-    flat = {name: torch.from_numpy(frame[name].explode().to_numpy().copy()) for name in [*_VECTORS, *_TOKENS]}
-    reference = flat["reference"].view(frame.height, -1)
-    d_state = reference.shape[1]
-    edits = frame.select(pl.col("edits").explode()).unnest("edits")
-    columns = edit_columns(
-        frame["rel_pos"].explode().to_numpy(),
-        frame["edit_types"].explode().to_numpy(),
-        edits["ref"].to_list(),
-        edits["alt"].to_list(),
-        flat["tokens_before"].view(-1, 4),
-        flat["tokens_after"].view(-1, 4),
-        flat["locus"].view(-1, 2, d_state),
-    )
-    n_steps = torch.from_numpy(frame["k"].to_numpy().copy())
-    batch = collate(reference, torch.from_numpy(frame["pool_token"].cast(pl.Int64).to_numpy().copy()), n_steps, columns)
-    targets = torch.zeros((*batch.mask.shape, d_state))
-    targets[batch.mask] = flat["targets"].view(-1, d_state)
-    return StateTable(frame.drop([*_VECTORS, *_TOKENS]), batch, targets, contract, read_sixmers(folder))
+def mapped_columns(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The vectors of a shard as flat read-only views of the mapped file: nothing is read until it is looked at.
+
+    Raises `ShardError` for a file that is damaged or that `write_shard` did not write.
+    """
+    try:
+        metadata = pq.read_metadata(path)
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
+        raise ShardError(f"{path} is damaged ({str(error).splitlines()[0]}); materialise the states again") from None
+    found: dict[str, NDArray[np.generic]] = {}
+    if metadata.num_row_groups != 1:
+        raise ShardError(f"{path} has {metadata.num_row_groups} row groups, expected 1; materialise the states again")
+    group = metadata.row_group(0)
+    for index in range(group.num_columns):
+        column = group.column(index)
+        name, _, rest = column.path_in_schema.partition(".")
+        if name not in MAPPED or not rest:
+            continue
+        n_bytes = 4 * column.num_values
+        end = column.data_page_offset + column.total_compressed_size
+        if column.compression != "UNCOMPRESSED" or column.has_dictionary_page or end > len(raw):
+            raise ShardError(f"{path}: column {name} is not stored plainly; materialise the states again")
+        found[name] = np.asarray(raw[end - n_bytes : end]).view(np.float32 if name in FLOATS else np.int32)
+    return found
 
 
-def read_sixmers(folder: Path) -> Tensor:
-    """The encoder's input embeddings of the DNA tokens (4099, d), as the store keeps them."""
-    return load_file(folder / "sixmer_embeddings.safetensors")["sixmers"]
+def _table(rows: pl.DataFrame, columns: ShardColumns) -> pa.Table:
+    """Key columns and vectors as one Arrow table; the vectors are not copied."""
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    n_steps = rows["k"].to_numpy().astype(np.int64)
+    ends = np.concatenate([[0], np.cumsum(n_steps)])
+    for name in MAPPED:
+        values = getattr(columns, name)
+        if values is None:
+            continue
+        n = rows.height if name == "reference" else int(ends[-1])
+        width = values.size // n if n else 0
+        offsets = np.arange(rows.height + 1) * width if name == "reference" else ends * width
+        kind = pa.list_(pa.field("element", pa.from_numpy_dtype(values.dtype), nullable=False))
+        flat = pa.array(values.reshape(-1))
+        lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), flat, type=kind)
+        table = table.append_column(pa.field(name, kind, nullable=False), lists)
+    return table
+
+
+def _leaf_paths(schema: pa.Schema) -> list[str]:
+    """Paths of all leaf columns, as Parquet names them."""
+
+    def below(field: pa.Field, path: str) -> list[str]:
+        if pa.types.is_struct(field.type):
+            return [leaf for child in field.type for leaf in below(child, f"{path}.{child.name}")]
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            return below(field.type.value_field, f"{path}.list.element")
+        return [path]
+
+    return [leaf for field in schema for leaf in below(field, field.name)]
+
+
+def _require_unit_norms(path: Path, n_rows: int, columns: ShardColumns) -> None:
+    d_state = columns.reference.size // max(n_rows, 1)
+    for name in STATES:
+        states = getattr(columns, name).reshape(-1, max(d_state, 1))
+        norms = np.sqrt(np.einsum("ij,ij->i", states, states))
+        is_off = ~(np.abs(norms - 1) <= NORM_TOLERANCE)
+        if is_off.any():
+            raise ShardError(
+                f"{path.name}: {int(is_off.sum())} {name} states have a norm other than 1 "
+                f"(contract: 1 ± {NORM_TOLERANCE})"
+            )

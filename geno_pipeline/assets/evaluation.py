@@ -13,7 +13,7 @@ from geno_model.genomics.context import Context, gc_terciles
 from geno_model.scoring.calibration import Percentiles, calibrate, with_percentiles
 from geno_model.scoring.surprise import score_raw
 from geno_model.training.loop import predict_table
-from geno_model.training.shards import read_states
+from geno_model.training.state_store import read_states
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome, table_asset
 from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder

@@ -6,7 +6,7 @@ import dagster as dg
 
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingSettings, train
-from geno_model.training.shards import read_sixmers, read_states
+from geno_model.training.state_store import read_sixmers, read_states
 from geno_pipeline.assets import PROFILE, folder_asset
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage

@@ -10,17 +10,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.shared_prefix import EncodedWindow, encode_window
 from geno_model.genomics.edits import EditSpec, RelEdit
 from geno_model.genomics.genome import Genome
-from geno_model.training.shards import shard_key, start_store, write_shard
+from geno_model.training.shards import ShardColumns, shard_key, start_store, write_shard
 
 WINDOWS_PER_SHARD = 64
 
@@ -60,7 +60,7 @@ def build_states(
             if shard_key(path) == key:
                 n_kept += 1
             else:
-                write_shard(path, _encode_block(part, genome, encoder), encoder.contract, key)
+                write_shard(path, *_encode_block(part, genome, encoder), encoder.contract, key)
             done += part.height
             if progress:
                 progress(done, rows.height)
@@ -75,50 +75,46 @@ def _key(part: pl.DataFrame, encoder: CarbonStateEncoder) -> str:
     return digest.hexdigest()
 
 
-def _encode_block(part: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder) -> pl.DataFrame:
-    encoded = [
-        _encode_rows(of_window, genome, encoder)
-        for _, of_window in part.group_by("window_start_bp", maintain_order=True)
-    ]
-    return pl.concat(encoded)
+def _encode_block(part: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder) -> tuple[pl.DataFrame, ShardColumns]:
+    """The rows of a block with their edit types, and their vectors in the same order."""
+    frames: list[pl.DataFrame] = []
+    vectors: list[ShardColumns] = []
+    for _, rows in part.group_by("window_start_bp", maintain_order=True):
+        contig, start, end = (rows[name][0] for name in ("contig", "window_start_bp", "window_end_bp"))
+        chains = [
+            [EditSpec(contig, edit["pos"], edit["ref"], edit["alt"]).relative_to(start, end) for edit in edits]
+            for edits in rows["edits"].to_list()
+        ]
+        encoded = encode_window(encoder, genome.window(contig, start, end), chains, rows["pool_token"].to_numpy())
+        types = [[int(edit.edit_type) for edit in chain] for chain in chains]
+        frames.append(rows.with_columns(edit_types=pl.Series(types, dtype=pl.List(pl.UInt8))))
+        vectors.append(_columns(encoded, chains, with_locus=encoder.contract.context == "locus"))
+    return pl.concat(frames), _joined(vectors)
 
 
-def _encode_rows(rows: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder) -> pl.DataFrame:
-    """The rows of one window with their vectors."""
-    contig, start, end = (rows[name][0] for name in ("contig", "window_start_bp", "window_end_bp"))
-    chains = [
-        [EditSpec(contig, edit["pos"], edit["ref"], edit["alt"]).relative_to(start, end) for edit in edits]
-        for edits in rows["edits"].to_list()
-    ]
-    encoded = encode_window(encoder, genome.window(contig, start, end), chains, rows["pool_token"].to_numpy())
-    return rows.with_columns(
-        _vectors(encoded, chains),
-    ).with_columns(
-        pl.lit(encoder.encoder_hash).alias("encoder_hash"),
+def _columns(encoded: EncodedWindow, chains: list[list[RelEdit]], *, with_locus: bool) -> ShardColumns:
+    return ShardColumns(
+        reference=encoded.reference.numpy(),
+        targets=encoded.targets.numpy(),
+        locus=encoded.locus.numpy() if with_locus else None,
+        rel_pos=np.array([edit.rel_pos for chain in chains for edit in chain], dtype=np.int32),
+        tokens_before=encoded.tokens_before.numpy().astype(np.int32),
+        tokens_after=encoded.tokens_after.numpy().astype(np.int32),
     )
 
 
-def _vectors(encoded: EncodedWindow, chains: list[list[RelEdit]]) -> list[pl.Series]:
-    """The encoded values as list columns, one row a chain: (K * d) targets, (K * 2 * d) locus, (K * 4) tokens."""
-    n_steps = np.array([len(chain) for chain in chains])
-    ends = np.concatenate([[0], np.cumsum(n_steps)])
+def _joined(parts: list[ShardColumns]) -> ShardColumns:
+    """The vectors of several windows one after another."""
 
-    def per_row(name: str, values: NDArray[np.generic], width: int = 1) -> pl.Series:
-        flat = pa.array(values.reshape(-1))
-        return pl.Series(name, pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(ends * width), flat)))
+    def flat(values: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([value.reshape(-1) for value in values])
 
-    d_state = encoded.reference.shape[1]
-    edits = [edit for chain in chains for edit in chain]
-    n_chains = np.arange(len(chains) + 1)
-    reference = pa.LargeListArray.from_arrays(
-        pa.array(n_chains * d_state), pa.array(encoded.reference.numpy().reshape(-1))
+    locus = [part.locus for part in parts if part.locus is not None]
+    return ShardColumns(
+        reference=flat([part.reference for part in parts]),
+        targets=flat([part.targets for part in parts]),
+        locus=flat(locus) if locus else None,
+        rel_pos=flat([part.rel_pos for part in parts]),
+        tokens_before=flat([part.tokens_before for part in parts]),
+        tokens_after=flat([part.tokens_after for part in parts]),
     )
-    return [
-        per_row("rel_pos", np.array([edit.rel_pos for edit in edits], dtype=np.int32)),
-        per_row("edit_types", np.array([edit.edit_type for edit in edits], dtype=np.uint8)),
-        pl.Series("reference", pl.from_arrow(reference)),
-        per_row("targets", encoded.targets.numpy(), d_state),
-        per_row("locus", encoded.locus.numpy(), 2 * d_state),
-        per_row("tokens_before", encoded.tokens_before.numpy().astype(np.int32), 4),
-        per_row("tokens_after", encoded.tokens_after.numpy().astype(np.int32), 4),
-    ]

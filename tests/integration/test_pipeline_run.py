@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
-from geno_model.training.shards import read_states
+from geno_model.training.state_store import read_states
 from geno_pipeline.config import PROFILES
 
 pytestmark = pytest.mark.slow
