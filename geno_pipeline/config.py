@@ -123,8 +123,20 @@ class Validation(Settings):
     clinvar_rows: int = Field(default=500, ge=0, description="most rows of holdout-clinvar")
 
 
+class Carbon(Settings):
+    """A published encoder in place of the one that is trained here (spec 2, "Weights")."""
+
+    use: bool = Field(default=False, description="download it in the run and make all states with it")
+    repo: str = "HuggingFaceBio/Carbon-500M"
+    revision: str = Field(
+        default="5d31d59b3c845b288a13aedb1358934196852eec", pattern="^[0-9a-f]{40}$", description="a commit, no branch"
+    )
+
+
 class Encoder(Settings):
-    """Pretraining of the demo encoder (spec 2)."""
+    """Pretraining of the demo encoder, or the published one to use instead (spec 2)."""
+
+    carbon: Carbon = Carbon()
 
     hidden: int = Field(default=128, gt=0)
     layers: int = Field(default=4, gt=0)

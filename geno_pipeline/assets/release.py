@@ -8,7 +8,7 @@ import polars as pl
 from geno_model.genomics.context import gc_terciles
 from geno_pipeline.assets import PROFILE, folder_asset
 from geno_pipeline.assets.evaluation import annotation
-from geno_pipeline.assets.states import read_contract
+from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.build.release import ReleaseParts, assemble
 from geno_pipeline.evaluation import rollout
 from geno_pipeline.storage import Storage
@@ -17,7 +17,7 @@ from geno_pipeline.storage import Storage
 @folder_asset(
     "release",
     settings=[PROFILE.release, PROFILE.name],
-    deps=["eval_report", "checkpoint", "encoder_identity", "demo_encoder"],
+    deps=["eval_report", "checkpoint", "encoder_identity", ENCODER],
 )
 def model_release(
     storage: Storage,
@@ -41,7 +41,7 @@ def model_release(
             ReleaseParts(
                 checkpoint=storage.path / "checkpoint",
                 report=storage.path / "eval_report",
-                encoder=storage.path / "demo_encoder",
+                encoder=storage.path / ENCODER,
                 contract=read_contract(storage),
                 context=annotation(gene_annotation, repeat_annotation),
                 calibration=calibration,

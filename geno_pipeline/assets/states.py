@@ -17,10 +17,13 @@ from geno_pipeline.build.states import build_states
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
+ENCODER = "carbon_weights" if PROFILE.encoder.carbon.use else "demo_encoder"
+UNUSED_ENCODER = "demo_encoder" if PROFILE.encoder.carbon.use else "carbon_weights"
+
 
 def open_encoder(storage: Storage) -> CarbonStateEncoder:
     """The encoder of this storage, checked against the state contract."""
-    return load_encoder(storage.path / "demo_encoder", read_contract(storage))
+    return load_encoder(storage.path / ENCODER, read_contract(storage))
 
 
 def read_contract(storage: Storage) -> StateContract:
@@ -64,7 +67,28 @@ def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.Materi
     )
 
 
-@folder_asset("encoder", settings=[PROFILE.state, PROFILE.windows], deps=["demo_encoder"])
+@folder_asset("encoder", settings=[PROFILE.encoder.carbon])
+def carbon_weights(storage: Storage) -> dg.MaterializeResult:
+    """Carbon's weights from the hub, at a pinned revision. The one asset that needs a network.
+
+    No run makes it unless the profile says `encoder.carbon.use`, or somebody asks for it by name.
+    """
+    from geno_model.release.fetch import fetch_encoder  # here, so that no other run loads what can open a connection
+
+    carbon = PROFILE.encoder.carbon
+    fetched = fetch_encoder(storage.path / "carbon_weights", carbon.repo, carbon.revision)
+    return storage.folder_result(
+        "carbon_weights",
+        {
+            "repository": fetched.repo_id,
+            "revision": fetched.revision,
+            "bytes": fetched.n_bytes,
+            "bytes_fetched": fetched.n_fetched_bytes,
+        },
+    )
+
+
+@folder_asset("encoder", settings=[PROFILE.state, PROFILE.windows], deps=[ENCODER])
 def encoder_identity(storage: Storage) -> dg.MaterializeResult:
     """Who the encoder is and what a state means: one value that all tables of states carry and every step compares."""
     fields: dict[str, Any] = {
@@ -78,7 +102,7 @@ def encoder_identity(storage: Storage) -> dg.MaterializeResult:
         "dtype": "float32",
         "context": PROFILE.state.context,
     }
-    contract = CarbonStateEncoder.load(storage.path / "demo_encoder", fields).contract
+    contract = CarbonStateEncoder.load(storage.path / ENCODER, fields).contract
     with storage.fresh_folder("encoder_identity") as folder:
         (folder / "contract.json").write_text(json.dumps(contract.to_dict(), sort_keys=True, indent=1) + "\n")
     return storage.folder_result("encoder_identity", contract.to_dict())
