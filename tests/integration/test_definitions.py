@@ -99,3 +99,23 @@ def test_bad_arguments_end_in_one_line(tmp_path: Path, arguments: tuple[str, str
     result = run_command("run", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_profile_with_carbon_makes_all_states_with_it(tmp_path: Path) -> None:
+    text = (PROFILES / "demo.yaml").read_text().replace("encoder:\n", "encoder:\n  carbon: {use: true}\n")
+    (tmp_path / "carbon.yaml").write_text(text)
+    script = (
+        "from geno_pipeline.definitions import defs\n"
+        "graph = defs.resolve_asset_graph()\n"
+        "import dagster as dg\n"
+        "print(*sorted(key.to_user_string() for key in graph.get(dg.AssetKey('encoder_identity')).parent_keys))\n"
+        "job = {job.name: job for job in defs.resolve_all_job_defs()}['everything']\n"
+        "print(*sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys))\n"
+    )
+    settings = {"GENO_PROFILE": str(tmp_path / "carbon.yaml")}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | settings, cwd=REPOSITORY, capture_output=True, text=True
+    )
+    parents, everything = (line.split() for line in run.stdout.splitlines())
+    assert parents == ["carbon_weights"], run.stderr
+    assert "carbon_weights" in everything and "demo_encoder" not in everything
