@@ -6,6 +6,7 @@ Phase: tokens are six bases, so where a window begins (modulo 6) decides where i
 DNA around it is cut into tokens. The same SNVs are scored in six windows whose starts differ by 0..5 bp.
 Side: the same indels, edited windows brought back to their length at the right end, or at the end opposite the locus
 (the seeds' rule). The state's change is ||enc(edited) - enc(reference)||, sigma the percentile of a release.
+Noise: what the encodings of one window differ by in each number type, beside what an SNV does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -23,7 +25,9 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.noise import measure_noise
 from geno_model.encoder.shared_prefix import encode_window
+from geno_model.encoder.state_contract import Dtype
 from geno_model.genomics.edits import EditType, RelEdit
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.samplers import indel, uniform_snv
@@ -33,6 +37,7 @@ from geno_model.scoring.scorer import Scorer
 
 PHASES = 6
 SNVS_A_WINDOW, INDELS_A_WINDOW = 10, 12
+NOISE_WINDOWS = 8
 CORE = (2_048, 10_240)  # where a window of the grid is the most central one
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]  # change of the state, surprise, (n,) each
 
@@ -142,6 +147,18 @@ def side_study(scorer: Scorer, contig: str, starts: list[int], rng: np.random.Ge
     return table.sort(keys, descending=[False, False, True])
 
 
+def noise_study(scorer: Scorer, folder: Path, contig: str, starts: list[int]) -> pl.DataFrame:
+    """The noise floor of the release's encoder in every number type."""
+    contract = scorer.encoder.contract
+    windows = np.stack([scorer.genome.window(contig, start, start + contract.window_bp) for start in starts])
+    settings = {name: value for name, value in contract.to_dict().items() if name != "encoder_hash"}
+    rows = []
+    for dtype in get_args(Dtype):
+        noise = measure_noise(CarbonStateEncoder.load(folder, settings | {"dtype": dtype}), windows)
+        rows.append({"dtype": dtype, "floor": noise.floor, "SNV": noise.signal, "share": noise.share})
+    return pl.DataFrame(rows)
+
+
 def print_frame(title: str, frame: pl.DataFrame, console: Console) -> None:
     """A frame as a table, numbers with three digits."""
     table = Table(*frame.columns, title=title)
@@ -151,7 +168,7 @@ def print_frame(title: str, frame: pl.DataFrame, console: Console) -> None:
 
 
 def main() -> None:
-    """Run both studies on one release and one contig, and print their tables."""
+    """Run the studies on one release and one contig, and print their tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model-dir", type=Path, required=True)
     parser.add_argument("--fasta", type=Path, required=True)
@@ -167,8 +184,15 @@ def main() -> None:
     print_frame("Median SNV by the base's place in its token", by_place, console)
     print_frame("Over six phases", pl.DataFrame(moves, schema=["what", "value"], orient="row"), console)
     print_frame("Indels by the end that is cut or padded", sides, console)
+    noise = noise_study(scorer, arguments.model_dir / "encoder", arguments.contig, starts[:NOISE_WINDOWS])
+    print_frame("Noise floor", noise, console)
     if arguments.json:
-        report = {"by_place": by_place.to_dicts(), "over_phases": dict(moves), "sides": sides.to_dicts()}
+        report = {
+            "noise": noise.to_dicts(),
+            "by_place": by_place.to_dicts(),
+            "over_phases": dict(moves),
+            "sides": sides.to_dicts(),
+        }
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

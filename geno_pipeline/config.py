@@ -154,6 +154,9 @@ class State(Settings):
     layer: Literal[-4, -3, -2, -1] = -1
     radius_tokens: int = Field(default=256, gt=0)
     fit_side: Literal["right", "opposite"] = "right"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="the encoder's arithmetic; refused where its noise hides an SNV"
+    )
     context: Literal["none", "sixmer", "locus"] = "locus"
 
 

@@ -25,7 +25,7 @@ DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
     assets=assets,
-    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks, evaluation])],
+    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks, states, evaluation])],
     resources={"storage": storage, TABLES: TableIO(storage=storage)},
     executor=executors[PROFILE.executor],
     jobs=[

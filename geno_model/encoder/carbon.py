@@ -1,17 +1,17 @@
 """Carbon: a frozen Llama DNA language model in a local Hugging Face folder, as a state encoder (spec 2).
 
-The same class loads Carbon-500M and the small encoder that the pipeline pretrains; there is no second loading path, no
-remote code and no network. DNA is tokenised by `geno_model.genomics.tokens` in the compact numbering (`<dna>` = 0);
-`dna_offset` turns compact ids into the ids of the folder's own vocabulary.
-Not here: how several edits of a window share one pass (`shared_prefix`).
+The same class loads Carbon of any size and the small encoder that the pipeline pretrains; there is no second loading
+path, no remote code and no network. DNA is tokenised by `geno_model.genomics.tokens` in the compact numbering
+(`<dna>` = 0); `dna_offset` turns compact ids into the ids of the folder's own vocabulary.
+The model and all tensors that come from it lie on one device; states come back where the model is.
+Not here: what a folder must hold (`folder`), how several edits of a window share one pass (`shared_prefix`), how likely
+DNA is (`likelihood`), whether a number type is exact enough (`noise`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,111 +19,79 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import Cache
 from transformers.utils import logging as transformers_logging
 
-from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
+from geno_model.encoder.folder import (
+    CARBON_VOCAB_SIZE,
+    EncoderFolderError,
+    check_weights,
+    compact_vocabulary,
+    dna_offset,
+    encoder_hash,
+    load_attention_pooling,
+    read_config,
+    save_encoder,
+)
+from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling, centered_sums, pool_bounds, unit
 from geno_model.encoder.state_contract import ContractMismatchError, StateContract
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.tokens import CARBON_DNA_OPEN, DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
+from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
 
-CARBON_VOCAB_SIZE = 155_776
+__all__ = [
+    "CARBON_VOCAB_SIZE",
+    "CarbonStateEncoder",
+    "EncoderFolderError",
+    "EncoderSettingsError",
+    "compact_vocabulary",
+    "encoder_hash",
+    "load_encoder",
+    "save_encoder",
+]
+
 transformers_logging.disable_progress_bar()  # its bars would run through ours
-_CONTROL_TOKENS = ("<dna>", "</dna>", "<oov>")
-_BASE_ORDER = "ATCG"
 
 
-class EncoderFolderError(InputError):
-    """A folder that does not hold a usable encoder."""
-
-
-def compact_vocabulary() -> dict[str, int]:
-    """Token text -> compact id: the three control tokens, then the 4,096 six-mers in base 4, order A, T, C, G."""
-    bases = np.array(list(_BASE_ORDER))
-    digits = np.arange(4**BASES_PER_TOKEN)[:, None] // 4 ** np.arange(BASES_PER_TOKEN - 1, -1, -1) % 4
-    sixmers = ["".join(row) for row in bases[digits]]
-    return {token: index for index, token in enumerate([*_CONTROL_TOKENS, *sixmers])}
-
-
-def save_encoder(model: LlamaForCausalLM, folder: Path) -> None:
-    """Write a Llama with the compact DNA vocabulary as a Hugging Face folder (safetensors, config, tokenizer.json).
-
-    Written under a temporary name and renamed. Raises `EncoderFolderError` if `folder` exists.
-    """
-    if folder.exists():
-        raise EncoderFolderError(f"{folder} exists already: an encoder folder is never overwritten; remove it first")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    model.save_pretrained(temporary)
-    tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "unk_token": "<oov>", "vocab": compact_vocabulary()}}
-    (temporary / "tokenizer.json").write_text(json.dumps(tokenizer, indent=0))
-    os.replace(temporary, folder)
-
-
-def _dna_offset(folder: Path, vocab_size: int) -> int:
-    """Id of `<dna>` in the folder's vocabulary, after checking that the DNA tokens follow it in Carbon's order."""
-    path = folder / "tokenizer.json"
-    try:
-        vocabulary: dict[str, int] = json.loads(path.read_text())["model"]["vocab"]
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderFolderError(
-            f"{path}: no readable Hugging Face tokenizer there ({error}); fetch the encoder again"
-        ) from error
-    if "<dna>" not in vocabulary:  # Carbon's own files list the text tokens only; its DNA ids are fixed (data README)
-        if vocab_size == CARBON_VOCAB_SIZE:
-            return CARBON_DNA_OPEN
-        raise EncoderFolderError(
-            f"{path}: no <dna> token, and the model's vocabulary is {vocab_size}, not Carbon's {CARBON_VOCAB_SIZE}"
-        )
-    offset = vocabulary["<dna>"]
-    wrong = [token for token, index in compact_vocabulary().items() if vocabulary.get(token) != offset + index]
-    if wrong:
-        raise EncoderFolderError(
-            f"{path}: {len(wrong)} DNA tokens are not where Carbon's order puts them (first: {wrong[0]})"
-        )
-    return offset
-
-
-def encoder_hash(folder: Path, dtype: str) -> str:
-    """SHA-256 over (name, SHA-256) of weight shards, config and tokenizer files, and the dtype (spec 2, "Identity")."""
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name == "config.json" or path.name.startswith("tokenizer"):
-            with path.open("rb") as handle:
-                total.update(f"{path.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    total.update(dtype.encode())
-    return total.hexdigest()
+class EncoderSettingsError(InputError):
+    """A setting that this encoder, or the way it is asked to run, cannot follow."""
 
 
 class CarbonStateEncoder:
     """Windows of DNA to L2-normalised float32 states (B, d_state), by a frozen causal Llama."""
 
-    def __init__(self, model: LlamaForCausalLM, dna_offset: int, contract: StateContract) -> None:
+    def __init__(
+        self,
+        model: LlamaForCausalLM,
+        dna_offset: int,
+        contract: StateContract,
+        attention_pooling: AttentionPooling | None = None,
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.device = model.device
         self.dna_offset = dna_offset
         self.contract = contract
         self.n_tokens_run = 0
+        if attention_pooling is not None:
+            attention_pooling = attention_pooling.to(self.device).requires_grad_(False)
+        self._attention_pooling = attention_pooling
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any]) -> CarbonStateEncoder:
-        """Load a local folder. `settings` are the fields of `StateContract` without `encoder_hash`.
+    def load(cls, folder: Path, settings: dict[str, Any], device: str | torch.device = "cpu") -> CarbonStateEncoder:
+        """Load a local folder in the arithmetic of `settings["dtype"]`, whatever type its weights are stored in.
 
-        Raises `EncoderFolderError` where the folder holds no such model.
+        settings: the fields of `StateContract` without `encoder_hash`; device: where the model runs.
+        Raises `EncoderFolderError` where the folder holds no such model, `ContractValueError` for settings that no
+        state can follow, and `EncoderSettingsError` for those that this model or machine cannot.
         """
-        if not (folder / "config.json").is_file():
-            raise EncoderFolderError(
-                f"{folder}: no encoder there (config.json is missing); give the folder of a Llama DNA model"
-            )
-        contract = StateContract(**settings, encoder_hash=encoder_hash(folder, settings["dtype"]))
-        try:
-            model = LlamaForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EncoderFolderError(
-                f"{folder}: the encoder cannot be loaded ({str(error).splitlines()[0]})"
-            ) from error
-        return cls(model, _dna_offset(folder, model.config.vocab_size), contract)
+        contract = StateContract(**settings, encoder_hash="")
+        config = read_config(folder)
+        check_weights(folder, config)
+        offset = dna_offset(folder, config.vocab_size)
+        _check_limits(folder, config, contract)
+        contract = replace(contract, encoder_hash=encoder_hash(folder, contract.dtype, contract.pooling))
+        pooling = load_attention_pooling(folder, config.hidden_size) if contract.pooling == "attention" else None
+        return cls(_load_model(folder, config, contract.dtype, device), offset, contract, pooling)
 
     @property
     def encoder_hash(self) -> str:
@@ -140,20 +108,35 @@ class CarbonStateEncoder:
         table = self.model.get_parameter("model.embed_tokens.weight")
         return table[self.dna_offset : self.dna_offset + N_COMPACT].detach().float().clone()
 
+    def require_linear_pooling(self) -> None:
+        """Raise `EncoderSettingsError` unless a pool is a plain mean, which the shared-prefix pass is built on."""
+        if self._attention_pooling is not None:
+            raise EncoderSettingsError(
+                "the pooling is 'attention', whose weights depend on every token of a pool, so the edits of a window "
+                "cannot share a pass; use encode_batch, or pool by centered_mean"
+            )
+
     def hidden_states(
         self, compact_ids: Tensor, past: Cache | None = None, **positions: Tensor
     ) -> tuple[Tensor, Cache]:
-        """Hidden states (B, T, d) of the contract's layer for compact ids (B, T), and the keys/values cache."""
+        """Hidden states (B, T, d) float32 of the contract's layer for compact ids (B, T), and the keys/values cache.
+
+        The cache is for the shared-prefix pass: raises `EncoderSettingsError` where the pooling does not allow that.
+        """
+        self.require_linear_pooling()
+        return self._run(compact_ids, self.contract.layer, past_key_values=past, use_cache=True, **positions)
+
+    def hidden_states_of(self, compact_ids: Tensor, layer: int) -> Tensor:
+        """Hidden states (B, T, d) float32 of a layer (-1: after the final norm) for compact ids (B, T), no cache."""
+        return self._run(compact_ids, layer, use_cache=False)[0]
+
+    def _run(self, compact_ids: Tensor, layer: int, **options: Any) -> tuple[Tensor, Any]:
         self.n_tokens_run += compact_ids.numel()
         with torch.inference_mode():
             out = self.model.model(
-                input_ids=compact_ids + self.dna_offset,
-                past_key_values=past,
-                use_cache=True,
-                output_hidden_states=self.contract.layer != -1,
-                **positions,
+                input_ids=compact_ids.to(self.device) + self.dna_offset, output_hidden_states=layer != -1, **options
             )
-        hidden = out.last_hidden_state if self.contract.layer == -1 else out.hidden_states[self.contract.layer]
+        hidden = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
         return hidden.float(), out.past_key_values
 
     def encode(self, window: NDArray[np.uint8], edit_locus: int | None = None) -> Tensor:
@@ -161,28 +144,69 @@ class CarbonStateEncoder:
         return self.encode_batch(window[None], None if edit_locus is None else [edit_locus])[0]
 
     def encode_batch(self, windows: NDArray[np.uint8], edit_loci: Sequence[int] | None = None) -> Tensor:
-        """States (B, d_state) of windows (B, window_bp), each run in full: the oracle of the fast way."""
+        """States (B, d_state) of windows (B, window_bp), each run in full: the oracle of the fast way.
+
+        edit_loci: 0-based bp in the window; None, and `global_mean` always, pool over the whole window.
+        """
         ids = torch.from_numpy(sixmer_ids(windows).astype(np.int64))
         control = torch.full((len(ids), 1), DNA_OPEN)
-        hidden, _ = self.hidden_states(torch.cat([control, ids, torch.full_like(control, DNA_CLOSE)], dim=1))
-        dna_hidden = hidden[:, 1:-1]  # hidden index 0 is <dna>: DNA token t sits at t + 1
+        closed = torch.cat([control, ids, torch.full_like(control, DNA_CLOSE)], dim=1)
+        dna_hidden = self.hidden_states_of(closed, self.contract.layer)[:, 1:-1]  # DNA token t sits at t + 1
         n_tokens = ids.shape[1]
-        if edit_loci is None:
+        if edit_loci is None or self.contract.pooling == "global_mean":
             low, high = torch.zeros(len(ids), dtype=torch.long), torch.full((len(ids),), n_tokens)
         else:
             low, high = pool_bounds(torch.tensor(edit_loci) // BASES_PER_TOKEN, n_tokens, self.contract.radius_tokens)
-        pooled = [centered_sums(row, low[i : i + 1], high[i : i + 1])[0] for i, row in enumerate(dna_hidden)]
-        return unit(torch.stack(pooled))
+        pool = self._attention_pooling or centered_sums
+        return unit(torch.stack([pool(row, low[i : i + 1], high[i : i + 1])[0] for i, row in enumerate(dna_hidden)]))
 
 
-def load_encoder(folder: Path, contract: StateContract) -> CarbonStateEncoder:
+def load_encoder(folder: Path, contract: StateContract, device: str | torch.device = "cpu") -> CarbonStateEncoder:
     """The encoder of `folder`, refused (`ContractMismatchError`) unless it is the very one that `contract` names."""
     settings = contract.to_dict()
     settings.pop("encoder_hash")
-    encoder = CarbonStateEncoder.load(folder, settings)
+    encoder = CarbonStateEncoder.load(folder, settings, device)
     if encoder.encoder_hash != contract.encoder_hash:
         raise ContractMismatchError(
             f"{folder} holds encoder {encoder.encoder_hash[:12]}, "
             f"but the model was built on {contract.encoder_hash[:12]}: give the folder of that encoder"
         )
     return encoder
+
+
+def _check_limits(folder: Path, config: LlamaConfig, contract: StateContract) -> None:
+    """Refuse a layer that the model does not have and a window that is longer than what it was trained on."""
+    if -contract.layer > config.num_hidden_layers:
+        raise EncoderSettingsError(
+            f"{folder}: layer is {contract.layer}, but the model has {config.num_hidden_layers} layers; "
+            "take a layer nearer to the last, -1"
+        )
+    n_tokens = contract.window_bp // BASES_PER_TOKEN + 2  # <dna> and </dna>
+    if n_tokens > config.max_position_embeddings:
+        raise EncoderSettingsError(
+            f"{folder}: a window of {contract.window_bp:,} bp is {n_tokens:,} tokens, the model reads at most "
+            f"{config.max_position_embeddings:,}; take a shorter window"
+        )
+
+
+def _load_model(folder: Path, config: LlamaConfig, dtype: str, device: str | torch.device) -> LlamaForCausalLM:
+    """The model on its device. `check_weights` has said that every tensor is there, so nothing is made up."""
+    try:
+        model = LlamaForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EncoderFolderError(f"{folder}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
+    try:
+        torch.nn.Module.to(model, torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise EncoderSettingsError(
+            f"device is {str(device)!r}, which cannot be used here ({str(error).splitlines()[0]}); use 'cpu', or a "
+            "device that this PyTorch knows and that has room for the model"
+        ) from error
+    return model

@@ -10,11 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from geno_model.genomics.errors import InputError
+from geno_model.genomics.tokens import BASES_PER_TOKEN
 
 Context = Literal["none", "sixmer", "locus"]
+FitRule = Literal["right", "opposite"]
+Pooling = Literal["centered_mean", "global_mean", "attention"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+LAYERS = (-1, -2, -3, -4)
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "fit_side": get_args(FitRule),
+    "layer": LAYERS,
+    "pooling": get_args(Pooling),
+    "normalise": (True,),  # states of any other norm have misled before (pitfall 1), so none are made
+    "dtype": get_args(Dtype),
+    "context": get_args(Context),
+}
+
+
+class ContractValueError(InputError):
+    """A setting that no state can follow."""
 
 
 class ContractMismatchError(InputError):
@@ -23,18 +40,46 @@ class ContractMismatchError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class StateContract:
-    """What a stored state means. Lengths in base pairs or DNA tokens as the names say."""
+    """What a stored state means. Lengths in base pairs or DNA tokens as the names say.
+
+    layer: -1 is the last, AFTER the model's final norm; -2 to -4 are the outputs of the layers before it, which no norm
+    has touched (as in the `hidden_states` of transformers), so their scale differs from that of -1.
+    pooling: centered_mean is the mean over 2 * radius_tokens + 1 tokens around the locus, clipped to the window;
+    global_mean the mean over the window, whose radius_tokens is therefore all its tokens; attention a learned mean
+    over the tokens of centered_mean.
+    dtype: the arithmetic of the encoder. States are float32 whatever it is.
+    Raises `ContractValueError` for values that no state can follow.
+    """
 
     window_bp: int
     stride_bp: int
-    fit_side: Literal["right", "opposite"]
+    fit_side: FitRule
     layer: int
-    pooling: Literal["centered_mean"]
+    pooling: Pooling
     radius_tokens: int
     normalise: bool
-    dtype: Literal["float32"]
+    dtype: Dtype
     context: Context
     encoder_hash: str
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ContractValueError(
+                    f"state contract: {name} is {getattr(self, name)!r}, expected one of "
+                    f"{', '.join(map(repr, allowed))}; change that setting"
+                )
+        n_tokens = self.window_bp // BASES_PER_TOKEN
+        if self.window_bp < BASES_PER_TOKEN or self.window_bp % BASES_PER_TOKEN or self.stride_bp < 1:
+            raise ContractValueError(
+                f"state contract: window_bp is {self.window_bp} and stride_bp {self.stride_bp}, expected a positive "
+                f"multiple of {BASES_PER_TOKEN} and a positive number; change them"
+            )
+        if self.radius_tokens < 0 or (self.pooling == "global_mean" and self.radius_tokens != n_tokens):
+            raise ContractValueError(
+                f"state contract: radius_tokens is {self.radius_tokens} with {self.pooling}, expected at least 0, and "
+                f"all {n_tokens} tokens of the window with global_mean; change it"
+            )
 
     @property
     def digest(self) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
+from geno_model.encoder.noise import measure_noise
 from geno_model.encoder.state_contract import StateContract
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
@@ -99,13 +101,31 @@ def encoder_identity(storage: Storage) -> dg.MaterializeResult:
         "pooling": "centered_mean",
         "radius_tokens": PROFILE.state.radius_tokens,
         "normalise": True,
-        "dtype": "float32",
+        "dtype": PROFILE.state.dtype,
         "context": PROFILE.state.context,
     }
     contract = CarbonStateEncoder.load(storage.path / ENCODER, fields).contract
     with storage.fresh_folder("encoder_identity") as folder:
         (folder / "contract.json").write_text(json.dumps(contract.to_dict(), sort_keys=True, indent=1) + "\n")
     return storage.folder_result("encoder_identity", contract.to_dict())
+
+
+@dg.asset_check(
+    asset="encoder_identity",
+    blocking=True,
+    additional_deps=["reference_windows"],
+    description="Two encodings of one window differ by at most 5 % of what an SNV does.",
+)
+def noise_floor(storage: Storage) -> dg.AssetCheckResult:
+    """Measure the encoder's arithmetic on the first and the last reference window."""
+    windows = storage.read_table("reference_windows").sort("contig", "start_bp")[[0, -1]]
+    genome, spans = open_genome(), windows.select("contig", "start_bp", "end_bp").iter_rows()
+    noise = measure_noise(open_encoder(storage), np.stack([genome.window(*span) for span in spans]))
+    return dg.AssetCheckResult(
+        passed=noise.is_quiet,
+        description=str(noise),
+        metadata={"dtype": noise.dtype, "floor": noise.floor, "signal": noise.signal, "share": noise.share},
+    )
 
 
 @folder_asset("states", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])

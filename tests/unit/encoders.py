@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from geno_model.encoder.carbon import CarbonStateEncoder, save_encoder
+from geno_model.encoder.carbon import CARBON_VOCAB_SIZE, CarbonStateEncoder, save_encoder
 from geno_pipeline.build.pretraining import PretrainSettings, new_model
 
 WINDOW_BP = 3_072  # twice the 256 tokens that must remain right of an edit for the right side to be cut
@@ -46,3 +50,53 @@ def tiny_encoder(folder: Path, seed: int = 0, **changes: Any) -> CarbonStateEnco
 def random_window(seed: int, length: int = WINDOW_BP) -> NDArray[np.uint8]:
     """ASCII bases, uniform over A, C, G, T."""
     return np.frombuffer(b"ACGT", dtype=np.uint8)[np.random.default_rng(seed).integers(4, size=length)]
+
+
+def hub_config(hidden: int = 16, n_layers: int = 4, n_heads: int = 4, **changes: Any) -> dict[str, Any]:
+    """A config.json as the Hub has Carbon's: its vocabulary, rope_theta on its own, tied embeddings, bf16."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": CARBON_VOCAB_SIZE,
+        "hidden_size": hidden,
+        "intermediate_size": 3 * hidden,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": n_heads // 2,
+        "head_dim": hidden // n_heads,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500_000.0,
+        "max_position_embeddings": 8_192,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+    } | changes
+
+
+def write_hub_folder(folder: Path, config: dict[str, Any], *, n_files: int = 1, scale: float = 0.2) -> None:
+    """A Llama of random weights as the Hub holds Carbon: bf16 safetensors, one file or several and their index.
+
+    The tokenizer lists text tokens only, one of which reads like a six-mer. scale: standard deviation of the weights.
+    """
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    text = {"hello": 0, "AAAAAA": 151_000, "<|last_text|>": 151_668}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": text}, "added_tokens": []}))
+    with torch.device("meta"):
+        shapes = {k: v.shape for k, v in LlamaForCausalLM(LlamaConfig.from_dict(config)).state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        name: torch.ones(shape, dtype=torch.bfloat16)
+        if len(shape) == 1
+        else torch.empty(shape, dtype=torch.bfloat16).normal_(0, scale, generator=generator)
+        for name, shape in shapes.items()
+        if name != "lm_head.weight"
+    }
+    if n_files == 1:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    weight_map = {name: f"model-{i % n_files + 1:05d}-of-{n_files:05d}.safetensors" for i, name in enumerate(tensors)}
+    for file in set(weight_map.values()):
+        part = {name: tensors[name] for name, place in weight_map.items() if place == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
