@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.carbon import CARBON_VOCAB_SIZE, CarbonStateEncoder, save_encoder
+from geno_model.genomics.edits import EditType, RelEdit
 from geno_pipeline.build.pretraining import PretrainSettings, new_model
 
 WINDOW_BP = 3_072  # twice the 256 tokens that must remain right of an edit for the right side to be cut
@@ -50,6 +51,12 @@ def tiny_encoder(folder: Path, seed: int = 0, **changes: Any) -> CarbonStateEnco
 def random_window(seed: int, length: int = WINDOW_BP) -> NDArray[np.uint8]:
     """ASCII bases, uniform over A, C, G, T."""
     return np.frombuffer(b"ACGT", dtype=np.uint8)[np.random.default_rng(seed).integers(4, size=length)]
+
+
+def snv(window: NDArray[np.uint8], position: int) -> RelEdit:
+    """An SNV that fits an ASCII window at a 0-based place in it."""
+    ref = chr(window[position])
+    return RelEdit(position, EditType.SNV, ref, "ACGT"["ACGT".index(ref) - 1])
 
 
 def hub_config(hidden: int = 16, n_layers: int = 4, n_heads: int = 4, **changes: Any) -> dict[str, Any]:

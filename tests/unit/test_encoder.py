@@ -27,7 +27,7 @@ from geno_model.encoder.shared_prefix import encode_window
 from geno_model.encoder.state_contract import ContractMismatchError, ContractValueError, StateContract
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.tokens import CARBON_DNA_OPEN, sixmer_ids
-from tests.unit.encoders import hub_config, random_window, settings, tiny_encoder, write_hub_folder
+from tests.unit.encoders import hub_config, random_window, settings, snv, tiny_encoder, write_hub_folder
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +44,6 @@ def encoder(folder: Path) -> CarbonStateEncoder:
 
 def bases_at(window: np.ndarray, start: int, length: int) -> str:
     return window[start : start + length].tobytes().decode()
-
-
-def snv(window: np.ndarray, position: int) -> RelEdit:
-    ref = bases_at(window, position, 1)
-    return RelEdit(position, EditType.SNV, ref, "ACGT"["ACGT".index(ref) - 1])
 
 
 def plain(encoder: CarbonStateEncoder, window: np.ndarray, edits: list[RelEdit], pool_token: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ from geno_model.encoder.state_contract import ContractMismatchError, ContractVal
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.genome import Genome
 from geno_pipeline.build.states import build_states
-from tests.unit.encoders import WINDOW_BP, random_window, settings, tiny_encoder
+from tests.unit.encoders import WINDOW_BP, random_window, settings, snv, tiny_encoder
 from tests.unit.training_rows import random_genome, rows_of_edits
 
 N_TOKENS = WINDOW_BP // 6
@@ -49,11 +49,6 @@ class SaysItsPlace(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
         hidden = 33 * torch.eye(input_ids.shape[1]).expand(len(input_ids), -1, -1)
         return SimpleNamespace(last_hidden_state=hidden, past_key_values=None)
-
-
-def snv(window: np.ndarray, position: int) -> RelEdit:
-    ref = chr(window[position])
-    return RelEdit(position, EditType.SNV, ref, "ACGT"["ACGT".index(ref) - 1])
 
 
 @pytest.mark.parametrize("changes", [{}, {"layer": -2}, {"pooling": "global_mean", "radius_tokens": N_TOKENS}])
