@@ -33,7 +33,7 @@ from geno_model.genomics.samplers import indel, mnv, uniform_snv
 from geno_model.genomics.texts import to_matrix
 from geno_model.genomics.tokens import SIXMER_OFFSET, edited_sixmer_ids, sixmer_ids
 from geno_model.genomics.vcf_reader import read_vcf_chunks, record_chunks
-from geno_pipeline.build.variants import ingest_gnomad
+from geno_pipeline.build.gnomad import ingest_gnomad
 
 POOL_TOKENS = 257  # the token of the edit and 256 to its right
 Bases = np.ndarray

@@ -17,6 +17,8 @@ from data_contracts.gnomad_variants import GnomadVariants
 from data_contracts.holdout_chr import HoldoutChr
 from data_contracts.holdout_clinvar import HoldoutClinvar
 from data_contracts.holdout_haplotypes import HoldoutHaplotypes
+from data_contracts.holdout_regions import HoldoutRegions
+from data_contracts.mix_report import MixReport
 from data_contracts.phased_haplotypes import PhasedHaplotypes
 from data_contracts.reference_windows import ReferenceWindows
 from data_contracts.repeat_annotation import RepeatAnnotation
@@ -38,6 +40,8 @@ __all__ = [
     "HoldoutChr",
     "HoldoutClinvar",
     "HoldoutHaplotypes",
+    "HoldoutRegions",
+    "MixReport",
     "PhasedHaplotypes",
     "ReferenceWindows",
     "RepeatAnnotation",

@@ -14,15 +14,16 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run. Exit codes: 0 done, 1 an asset or a check failed, 2 usage or profile."""
     parser = argparse.ArgumentParser(prog="python -m geno_pipeline", description="Build, train, evaluate, release.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("run", help="run a job over all contigs of a profile")
+    command = commands.add_parser("run", help="make what is out of date of a job, over all contigs of a profile")
     command.add_argument(
         "--profile", default=None, help=f"bundled name or YAML file (default: $GENO_PROFILE, else {DEFAULT_PROFILE})"
     )
     command.add_argument("--data", type=Path, default=None, help="folder of the input files (default: $GENO_DATA)")
+    command.add_argument("--again", action="store_true", help="make all assets of the job, up to date or not")
     command.add_argument("--job", default="everything", help="job to run (default: %(default)s)")
     arguments = parser.parse_args(argv)
     try:
-        return run(arguments.profile, arguments.data, arguments.job)
+        return run(arguments.profile, arguments.data, arguments.job, again=arguments.again)
     except ProfileError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

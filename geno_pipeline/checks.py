@@ -15,7 +15,8 @@ import dagster as dg
 import polars as pl
 
 from data_contracts.checking import ContractViolationError
-from geno_pipeline.build.holdouts import blocked_regions, leakage
+from geno_pipeline.assets import open_genome
+from geno_pipeline.build.leakage import Holdouts, leakage
 from geno_pipeline.storage import Storage, contract_of, markdown_table, schema_version
 
 
@@ -44,26 +45,38 @@ def contract_check(asset: str) -> dg.AssetChecksDefinition:
     return check
 
 
-@dg.asset_check(
-    asset="training_edits",
-    blocking=True,
-    description="No training row touches a holdout: not by an edit's bases, not by a codon, not by its window.",
-)
-def holdout_leakage(storage: Storage) -> dg.AssetCheckResult:
-    """Join the stored training rows against all three holdouts; every count must be 0."""
-    regions = blocked_regions(
-        *(storage.read_table(name) for name in ("holdout_chr", "holdout_clinvar", "holdout_haplotypes"))
+def leakage_check(asset: str) -> dg.AssetChecksDefinition:
+    """A blocking check that no row of an asset shares anything with one of the three holdouts."""
+
+    @dg.asset_check(
+        asset=asset,
+        name="holdout_leakage",
+        blocking=True,
+        description="No row touches a holdout: no allele however written, no position, codon, block or window.",
     )
-    counts = leakage(storage.read_table("training_edits"), regions)
-    n_rows = int(counts["n_rows"].sum())
-    return dg.AssetCheckResult(
-        passed=n_rows == 0,
-        description=f"Expected 0 training rows that touch a holdout, found {n_rows}.",
-        metadata={
-            "rows_by_holdout": dg.MetadataValue.md(markdown_table(counts)),
-            "regions": regions.height,
-        },
-    )
+    def check(storage: Storage) -> dg.AssetCheckResult:
+        held = Holdouts(
+            storage.read_table("holdout_chr"),
+            storage.read_table("holdout_clinvar"),
+            storage.read_table("holdout_haplotypes"),
+            storage.read_table("gene_annotation"),
+            open_genome(),
+        )
+        counts = leakage(storage.read_table(asset), held)
+        n_rows = int(counts["n_rows"].sum())
+        lines = counts.filter(pl.col("n_rows") > 0).rows()
+        found = ", ".join(f"{n} by {kind} of {holdout}" for holdout, kind, n in lines) or "none"
+        return dg.AssetCheckResult(
+            passed=n_rows == 0,
+            description=f"Expected no row of {asset} that touches a holdout, found {found}.",
+            metadata={"rows_by_holdout": dg.MetadataValue.md(markdown_table(counts))},
+        )
+
+    return check
+
+
+training_leakage = leakage_check("training_edits")
+calibration_leakage = leakage_check("calibration_scores")
 
 
 @dg.asset_check(

@@ -45,7 +45,9 @@ class Inputs(Settings):
     """Input files, relative to the profile's `data` folder."""
 
     reference: Path = Field(description="FASTA, plain or bgzip")
-    gnomad: tuple[Path, ...] = Field(min_length=1, description="population sites, VCF, whole or one a chromosome")
+    gnomad: tuple[Path, ...] = Field(
+        min_length=1, description="population sites: exomes, genomes or both; whole or one a chromosome"
+    )
     clinvar: Path = Field(description="ClinVar VCF")
     phased: Path = Field(description="VCF with phased genotypes")
     genes: Path | None = Field(description="GTF or GFF3; without it every variant's region class is 'other'")
@@ -90,6 +92,8 @@ class Mix(Settings):
     synthetic_snv_share: float = Field(default=0.3, ge=0, le=1)
     synthetic_indel_share: float = Field(default=0.2, ge=0, le=1)
     clinvar_share: float = Field(default=0.1, ge=0, le=1)
+    mnv_share: float = Field(default=0.1, ge=0, le=1, description="part of synthetic_indel that is MNVs")
+    complex_share: float = Field(default=0.1, ge=0, le=1, description="part of synthetic_indel: complex indels")
     multi_edit_fraction: float = Field(default=0.1, ge=0, le=1, description="share of rows with two or three edits")
     off_centre_fraction: float = Field(default=0.2, ge=0, le=1, description="share of rows pooled beside the edit")
     calibration_fraction: float = Field(gt=0, lt=1, description="share of common variants kept for calibration")
@@ -110,6 +114,8 @@ class Mix(Settings):
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"four shares that add up to 1, not to {total:g}")
+        if self.mnv_share + self.complex_share > 1:
+            raise ValueError("mnv_share and complex_share that add up to at most 1")
         return self
 
 

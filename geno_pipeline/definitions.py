@@ -9,22 +9,34 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill_policy; before the assets are made
 
 from geno_pipeline import checks  # noqa: E402
-from geno_pipeline.assets import PROFILE, TABLES, dataset, evaluation, model, reference, release, states, variants  # noqa: E402
+from geno_pipeline.assets import (  # noqa: E402
+    PROFILE,
+    TABLES,
+    dataset,
+    evaluation,
+    input_files,
+    model,
+    reference,
+    release,
+    states,
+    variants,
+)
 from geno_pipeline.storage import Storage, TableIO  # noqa: E402
 
 storage = Storage(root=str(PROFILE.storage))
 assets = dg.load_assets_from_modules([reference, variants, dataset, states, model, evaluation, release])
+watched = input_files.INPUT_ASSETS
 executors = {
     "in_process": dg.in_process_executor,
     "multiprocess": dg.multiprocess_executor.configured(
         {"start_method": {"forkserver": {"preload_modules": ["geno_pipeline.definitions"]}}}
     ),
 }
-UNUSED = dg.AssetSelection.assets(states.UNUSED_ENCODER)
+UNUSED = dg.AssetSelection.assets(states.UNUSED_ENCODER) | dg.AssetSelection.groups("inputs")
 DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
-    assets=assets,
+    assets=[*assets, *watched],
     asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks, states, evaluation])],
     resources={"storage": storage, TABLES: TableIO(storage=storage)},
     executor=executors[PROFILE.executor],
@@ -33,6 +45,7 @@ defs = dg.Definitions(
         dg.define_asset_job("train_model", selection=dg.AssetSelection.groups("encoder", "states", "model") - UNUSED),
         dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation")),
         dg.define_asset_job("release", selection=dg.AssetSelection.groups("release")),
+        *([dg.define_asset_job("observe_inputs", selection=[asset.key for asset in watched])] if watched else []),
         dg.define_asset_job("everything", selection=dg.AssetSelection.all() - UNUSED),
     ],
 )

@@ -3,10 +3,10 @@
 Belongs here: the Dagster instance of a command-line run, its progress and its summary.
 Does not belong here: what is run (`definitions`) and the parsing of arguments (`__main__`).
 
-Concept: ONE Dagster run in this process. A run that carries the first and the last contig as partition range makes all
-contigs of the partitioned assets and, in the same run, the unpartitioned ones; Dagster records every contig as
-materialised. A blocking check that fails keeps the assets after it from being made. The history is the one that the UI
-shows (GENO_RUNS).
+Concept: Dagster runs in this process, one run for each round of what is out of date (`freshness`); the first is ONE. A
+run that carries the first and the last contig as partition range makes all contigs between them of the partitioned
+assets and, in the same run, the unpartitioned ones; Dagster records every contig as materialised. A blocking check that
+fails keeps the assets after it from being made. The history is the one that the UI shows (GENO_RUNS).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class RunReport:
             case "ASSET_CHECK_EVALUATION_PLANNED":
                 report.is_check = True
             case "STEP_START":
-                report.started = entry.timestamp
+                report.started, report.n_rows, report.n_bytes = entry.timestamp, None, 0
                 self._now(step)
             case "ASSET_MATERIALIZATION":
                 _add_size(report, event.step_materialization_data.materialization.metadata)
@@ -143,9 +143,10 @@ def set_environment(profile_name: str | None, data: Path | None) -> None:
     os.environ.setdefault("DAGSTER_HOME", str(HOME))
 
 
-def run(profile_name: str | None, data: Path | None, job_name: str) -> int:
-    """Run a job over all contigs of a profile. Returns the exit code: 0 done, 1 an asset or a check failed.
+def run(profile_name: str | None, data: Path | None, job_name: str, *, again: bool = False) -> int:
+    """Make what is out of date of a job's assets. Returns the exit code: 0 done, 1 an asset or a check failed.
 
+    again: make all of them, up to date or not.
     Raises:
         ProfileError: the profile cannot be used, or has no such job.
     """
@@ -162,8 +163,7 @@ def run(profile_name: str | None, data: Path | None, job_name: str) -> int:
         if job_name not in jobs:
             raise ProfileError(f"--job: found '{job_name}', expected one of {', '.join(sorted(jobs))}")
         instance = dg.DagsterInstance.get()
-    job, run_id = jobs[job_name], str(uuid.uuid4())
-    log = Path(os.environ["GENO_RUNS"]) / "logs" / f"{run_id}.log"
+    log = Path(os.environ["GENO_RUNS"]) / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if PROFILE.synthetic:
         screen.print("[yellow]Synthetic data: nothing that this run makes says anything about a person.[/yellow]")
@@ -171,27 +171,52 @@ def run(profile_name: str | None, data: Path | None, job_name: str) -> int:
     bar = (SpinnerColumn(), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*bar, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         report = RunReport(log, progress)
-        instance.add_event_listener(run_id, report)
-        result = job.execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the report shows instead
-            tags={RANGE_START: PROFILE.contigs[0], RANGE_END: PROFILE.contigs[-1]} if job.partitions_def else {},
-        )
-    Console().print(summary(report, f"{job_name}, profile {PROFILE.name}, {time.monotonic() - began:.0f} s"))
+        success = _make(jobs[job_name], instance, report, again=again)
+    if report.steps:
+        Console().print(summary(report, f"{job_name}, profile {PROFILE.name}, {time.monotonic() - began:.0f} s"))
+    else:
+        screen.print(f"{job_name}: nothing to make, all is up to date (--again makes it again)", highlight=False)
     for step in report.steps.values():
         if step.failure:
             screen.print(f"[red]error:[/red] {escape(step.failure)}", highlight=False, soft_wrap=True)
-    if not result.success:
+    if not success:
         screen.print(f"Full log: {log}", highlight=False, soft_wrap=True)
-    if not result.success:
         return 1
     if job_name == WHOLE_JOB:
         if score_with_release(PROFILE) != 0:
             return 1
         print_headline(PROFILE)
     return 0
+
+
+def _make(job: dg.JobDefinition, instance: dg.DagsterInstance, report: RunReport, *, again: bool) -> bool:
+    """Run round after round until nothing is out of date, or one has failed. Returns whether all went well."""
+    from geno_pipeline.assets import PROFILE
+    from geno_pipeline.definitions import defs, storage
+    from geno_pipeline.freshness import Round, next_round
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # the report shows instead
+    if PROFILE.data is not None:
+        defs.resolve_job_def("observe_inputs").execute_in_process(instance=instance, run_config=quiet)
+    wanted = tuple(job.asset_layer.executable_asset_keys)
+    part = Round(wanted, PROFILE.contigs) if again else None
+    while part := part or next_round(defs, instance, wanted, PROFILE.contigs, storage.is_stored):
+        run_id = str(uuid.uuid4())
+        instance.add_event_listener(run_id, report)
+        result = job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            asset_selection=part.assets,
+            run_config=quiet,
+            tags={RANGE_START: part.contigs[0], RANGE_END: part.contigs[-1]} if part.contigs else {},
+        )
+        if not result.success:
+            return False
+        part = None
+        if again:
+            return True
+    return True
 
 
 def summary(report: RunReport, title: str) -> Table:

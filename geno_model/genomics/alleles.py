@@ -12,12 +12,13 @@ Positions named `pos` are 1-based.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from geno_model.genomics.builds import build_of, build_of_header
 from geno_model.genomics.edits import V1_MAX_LEN, EditType
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.normalise import Alleles, agrees_with_reference, normalise
@@ -119,11 +120,11 @@ def account(alleles: pl.DataFrame, source: str) -> pl.DataFrame:
     )
 
 
-def wrong_build_message(alleles: pl.DataFrame) -> str | None:
+def wrong_build_message(alleles: pl.DataFrame, genome: Genome, header: Iterable[str]) -> str | None:
     """A sentence if the VCF seems to be of another build than the FASTA, else None.
 
     It is when, of the first alleles that could be compared with the reference (at least 20, at most 1,000), more than
-    half do not match it.
+    half do not match it. Both builds are named where contig lengths or the VCF's header lines tell.
     """
     reason = pl.col("reason")
     was_compared = reason.is_null() | reason.is_in(["ref_mismatch", "too_long", "duplicate", "low_af"])
@@ -131,9 +132,15 @@ def wrong_build_message(alleles: pl.DataFrame) -> str | None:
     n_wrong = int((compared["reason"] == "ref_mismatch").sum())
     if compared.height < _BUILD_MINIMUM or 2 * n_wrong <= compared.height:
         return None
+    ours, theirs = build_of(genome.contigs), build_of_header(header)
+    is_of = f"the FASTA is {ours} by its contig lengths, " if ours else ""
+    if theirs and theirs != ours:
+        advice = f"its header says {theirs}; use the FASTA of {theirs}, or a VCF of {ours or 'the build of the FASTA'}"
+    else:
+        advice = "its header does not say which; use the FASTA of the build that the VCF was called on"
     return (
         f"{n_wrong} of the first {compared.height} alleles do not match the reference bases of the FASTA: the VCF is "
-        "probably of another genome build; use the FASTA of the build that the VCF was called on"
+        f"probably of another genome build; {is_of}{advice}"
     )
 
 

@@ -67,7 +67,7 @@ class Genome:
         self._mask = np.frombuffer(_map(folder / "soft_mask.bin"), dtype=np.uint8)
         self._aliases: dict[str, str] = {}
         for name in self.contigs:
-            self._aliases.setdefault(_plain_name(name), name)
+            self._aliases.setdefault(plain_name(name), name)
 
     @classmethod
     def open(cls, fasta: Path | str, cache_dir: Path | str | None = None) -> Genome:
@@ -96,7 +96,7 @@ class Genome:
 
         None when there is none. An exact match always wins.
         """
-        return contig if contig in self.contigs else self._aliases.get(_plain_name(contig))
+        return contig if contig in self.contigs else self._aliases.get(plain_name(contig))
 
     def bases(self, contig: str) -> NDArray[np.uint8]:
         """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""
@@ -168,7 +168,7 @@ def most_central(
     return np.where(inside, starts[np.searchsorted(core_starts, pos0, side="right") - 1], -1)
 
 
-def _plain_name(contig: str) -> str:
+def plain_name(contig: str) -> str:
     """A contig's name without the habits of its source: `chr` dropped, RefSeq numbers and `M` spelled out."""
     accession = re.fullmatch(r"NC_0*(\d+)(\.\d+)?", contig)
     if accession:

@@ -98,6 +98,24 @@ def normalise(alleles: Alleles, bases: NDArray[np.uint8]) -> Alleles:
     return _rebuild(trimmed, is_indel, bases) if is_indel.any() else trimmed
 
 
+def right_shift(alleles: Alleles, bases: NDArray[np.uint8]) -> Ints:
+    """How many bp (n,) each normalised insertion or deletion could also stand further right; 0 for other alleles.
+
+    bases: the whole contig, ASCII. A shift to the right is one to the left on the reversed contig.
+    """
+    difference = alleles.alt_len - alleles.ref_len
+    has_anchor = alleles.ref_bytes[alleles.ref_at] == alleles.alt_bytes[alleles.alt_at]
+    is_indel = has_anchor & (difference != 0) & (np.minimum(alleles.ref_len, alleles.alt_len) == 1)
+    shift = np.zeros(len(alleles.start), dtype=np.int64)
+    if is_indel.any():
+        length, is_deletion = np.abs(difference[is_indel]), difference[is_indel] < 0
+        texts = np.concatenate([alleles.ref_bytes, alleles.alt_bytes])
+        at = 1 + np.where(is_deletion, alleles.ref_at[is_indel], len(alleles.ref_bytes) + alleles.alt_at[is_indel])
+        after = alleles.start[is_indel] + 1 + np.where(is_deletion, length, 0)
+        shift[is_indel] = _left_shift(len(bases) - after, texts[::-1], len(texts) - at - length, length, bases[::-1])
+    return shift
+
+
 def _rebuild(alleles: Alleles, is_indel: Bools, bases: NDArray[np.uint8]) -> Alleles:
     """Shift the pure indels left and give them their anchor base; the others stay."""
     indels = alleles.take(is_indel)

@@ -77,7 +77,7 @@ def measure(vcf: Path | str, genome: Genome) -> InputSize:
     n_records = n_alleles = 0
     for chunk in read_vcf_chunks(vcf, n_columns=8):
         if n_records == 0:
-            _require_build(to_alleles(chunk.lines, genome), vcf, genome)
+            _require_build(to_alleles(chunk.lines, genome), chunk.header, vcf, genome)
         n_records += chunk.lines.height
         n_alleles += chunk.lines.height + int(chunk.lines["alt"].str.count_matches(",", literal=True).sum())
     _require_records(n_records, vcf)
@@ -108,7 +108,7 @@ def score_vcf(
         for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
             alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
             if n_records == 0:
-                _require_build(alleles, vcf, scorer.genome)
+                _require_build(alleles, chunk.header, vcf, scorer.genome)
             tell = _offset(progress, n_alleles)
             tell(0)
             scores = scorer.score(alleles, batch_edits=batch_edits, progress=tell)
@@ -139,8 +139,8 @@ def _offset(progress: Callable[[int], None] | None, n_before: int) -> Callable[[
     return tell
 
 
-def _require_build(alleles: pl.DataFrame, vcf: Path | str, genome: Genome) -> None:
-    if message := wrong_build_message(alleles):
+def _require_build(alleles: pl.DataFrame, header: list[str], vcf: Path | str, genome: Genome) -> None:
+    if message := wrong_build_message(alleles, genome, header):
         raise WrongBuildError(f"{_name(vcf)} does not fit {genome.fasta}: {message}")
 
 

@@ -8,7 +8,7 @@ Concept: there are two kinds.
   same name.
 - A `folder_asset` writes `<storage>/<asset>/` itself and returns `storage.folder_result(...)`. Who needs it names it in
   `deps` and reads it by path.
-Both name the settings that they read, so that a changed setting shows as a stale asset.
+Both name the settings that they read, so that a changed setting shows as a stale asset; so does a changed contract.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ import dagster as dg
 
 from geno_model.genomics.genome import Genome
 from geno_pipeline.config import active_profile, digest
-from geno_pipeline.storage import contract_of
+from geno_pipeline.storage import contract_of, schema_version
 
 PROFILE = active_profile()
 CONTIGS = dg.StaticPartitionsDefinition(list(PROFILE.contigs))
 TABLES = "tables"  # key of the IO manager
-INPUTS = ["demo_inputs"] if PROFILE.synthetic else []  # what an asset that reads input files depends on
+
+
+def inputs(name: str) -> list[str]:
+    """What an asset depends on that reads the input files of a setting in `inputs`: see `assets.input_files`."""
+    return ["demo_inputs"] if PROFILE.synthetic else [f"{name}_files"]
 
 
 def table_asset(
@@ -50,7 +54,7 @@ def table_asset(
         return dg.asset(
             group_name=group,
             deps=list(deps),
-            code_version=_code_version(version, settings),
+            code_version=f"{_code_version(version, settings)}-{schema_version(function.__name__)[:6]}",
             io_manager_key=TABLES,
             kinds={"parquet"},
             metadata={"dagster/column_schema": _column_schema(function.__name__)},

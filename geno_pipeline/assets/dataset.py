@@ -7,9 +7,9 @@ import polars as pl
 
 from geno_pipeline.assets import PROFILE, open_genome, table_asset
 from geno_pipeline.build import edit_mix as mix
-from geno_pipeline.build import holdouts, rows, validation, windows
+from geno_pipeline.build import holdouts, regions, rows, validation, windows
 from geno_pipeline.pictures import bar_picture
-from geno_pipeline.storage import Storage, markdown_table, write_table
+from geno_pipeline.storage import markdown_table
 
 HELD = PROFILE.holdouts
 
@@ -46,40 +46,38 @@ def holdout_haplotypes(phased_haplotypes: pl.DataFrame, holdout_chr: pl.DataFram
     return holdouts.holdout_haplotypes(phased_haplotypes, HELD.haplotype_fraction, PROFILE.seed, holdout_chr)
 
 
-@table_asset("edits", settings=[PROFILE.mix, PROFILE.seed])
-def edit_mix(
-    context: dg.AssetExecutionContext,
-    storage: Storage,
-    reference_windows: pl.DataFrame,
-    gnomad_variants: pl.DataFrame,
-    clinvar_variants: pl.DataFrame,
+@table_asset("holdouts", deps=["reference_genome"])
+def holdout_regions(
     holdout_chr: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
     holdout_haplotypes: pl.DataFrame,
+    gene_annotation: pl.DataFrame,
+) -> pl.DataFrame:
+    """Stretches that the three holdouts block: held-out alleles with all their twins, by position, place and codon."""
+    return regions.holdout_regions(holdout_chr, holdout_clinvar, holdout_haplotypes, gene_annotation, open_genome())
+
+
+@table_asset("edits", settings=[PROFILE.mix, PROFILE.seed])
+def edit_mix(
+    reference_windows: pl.DataFrame,
+    gnomad_variants: pl.DataFrame,
+    clinvar_variants: pl.DataFrame,
+    holdout_regions: pl.DataFrame,
 ) -> pl.DataFrame:
     """How many edits of which source each window gets: population, pathogenic, synthetic; exact over the dataset."""
-    plan, report = mix.plan(
+    return mix.plan(
         reference_windows,
         gnomad_variants,
         clinvar_variants,
-        holdouts.blocked_regions(holdout_chr, holdout_clinvar, holdout_haplotypes),
+        holdout_regions,
         edits_per_window=PROFILE.mix.edits_per_window,
         shares=PROFILE.mix.shares,
         seed=PROFILE.seed,
         calibration_fraction=PROFILE.mix.calibration_fraction,
         min_af=PROFILE.mix.min_af,
+        mnv_share=PROFILE.mix.mnv_share,
+        complex_share=PROFILE.mix.complex_share,
     )
-    write_table(report, storage.path / "edit_mix_report.parquet")
-    whole = report.filter(pl.col("contig") == "*")
-    series = {name: whole[name].to_list() for name in ("requested", "obtained", "substituted")}
-    context.add_asset_metadata(
-        {
-            "mix": dg.MetadataValue.md(markdown_table(whole.drop("contig"))),
-            "mix_by_contig": dg.MetadataValue.md(markdown_table(report.filter(pl.col("contig") != "*"))),
-            "picture": bar_picture(whole["source"].to_list(), series, "training rows"),
-        }
-    )
-    return plan
 
 
 @table_asset("edits", partitioned=True, settings=[PROFILE.mix, PROFILE.seed])
@@ -90,12 +88,10 @@ def training_edits(
     gnomad_variants: pl.DataFrame,
     clinvar_variants: pl.DataFrame,
     phased_haplotypes: pl.DataFrame,
-    holdout_chr: pl.DataFrame,
-    holdout_clinvar: pl.DataFrame,
-    holdout_haplotypes: pl.DataFrame,
+    holdout_regions: pl.DataFrame,
 ) -> pl.DataFrame:
     """Edits that the model learns from: one to three in a window, and the place at which their effect is read."""
-    genome, regions = open_genome(), holdouts.blocked_regions(holdout_chr, holdout_clinvar, holdout_haplotypes)
+    genome = open_genome()
     made = pl.concat(
         rows.training_rows(
             edit_mix,
@@ -105,7 +101,7 @@ def training_edits(
             phased_haplotypes,
             genome,
             contig,
-            regions,
+            holdout_regions,
             seed=PROFILE.seed,
             calibration_fraction=PROFILE.mix.calibration_fraction,
             min_af=PROFILE.mix.min_af,
@@ -118,17 +114,39 @@ def training_edits(
     return made
 
 
+@table_asset("edits", settings=[PROFILE.mix])
+def mix_report(
+    context: dg.AssetExecutionContext,
+    edit_mix: pl.DataFrame,
+    training_edits: pl.DataFrame,
+    phased_haplotypes: pl.DataFrame,
+) -> pl.DataFrame:
+    """What was asked of the training rows and what they became: by source, type, contig and number of edits."""
+    report = mix.mix_report(
+        edit_mix, training_edits, phased_haplotypes, PROFILE.mix.shares, PROFILE.mix.multi_edit_fraction
+    )
+    sources = report.filter(pl.col("by") == "source")
+    series = {name: sources[name].to_list() for name in ("requested", "obtained", "substituted")}
+    context.add_asset_metadata(
+        {
+            "mix": dg.MetadataValue.md(markdown_table(report)),
+            "picture": bar_picture(sources["value"].to_list(), series, "training rows"),
+        }
+    )
+    return report
+
+
 @table_asset("edits", partitioned=True, settings=[PROFILE.validation, PROFILE.mix, PROFILE.seed])
 def validation_edits(
     context: dg.AssetExecutionContext,
     reference_windows: pl.DataFrame,
     gnomad_variants: pl.DataFrame,
-    holdout_chr: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
     holdout_haplotypes: pl.DataFrame,
+    holdout_regions: pl.DataFrame,
 ) -> pl.DataFrame:
     """Edits that the model is tested on, drawn from the three holdouts: single ones, and up to eight in a row."""
-    genome, regions = open_genome(), holdouts.blocked_regions(holdout_chr, holdout_clinvar, holdout_haplotypes)
+    genome = open_genome()
     made = pl.concat(
         validation.validation_rows(
             reference_windows,
@@ -137,10 +155,12 @@ def validation_edits(
             holdout_haplotypes,
             genome,
             contig,
-            regions,
+            holdout_regions,
             seed=PROFILE.seed,
             shares=PROFILE.mix.shares,
             min_af=PROFILE.mix.min_af,
+            mnv_share=PROFILE.mix.mnv_share,
+            complex_share=PROFILE.mix.complex_share,
             **PROFILE.validation.model_dump(),
         )
         for contig in context.partition_keys

@@ -18,7 +18,6 @@ from geno_pipeline.assets import PROFILE, folder_asset, open_genome, table_asset
 from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder
 from geno_pipeline.build.calibration import calibration_alleles
-from geno_pipeline.build.holdouts import blocked_regions
 from geno_pipeline.evaluation import benchmarks, rollout
 from geno_pipeline.evaluation.plots import markdown_picture, percentile_histogram, roc, skill_by_k
 from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
@@ -42,9 +41,7 @@ def calibration_scores(
     gnomad_variants: pl.DataFrame,
     clinvar_variants: pl.DataFrame,
     reference_windows: pl.DataFrame,
-    holdout_chr: pl.DataFrame,
-    holdout_clinvar: pl.DataFrame,
-    holdout_haplotypes: pl.DataFrame,
+    holdout_regions: pl.DataFrame,
     gene_annotation: pl.DataFrame,
     repeat_annotation: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -53,7 +50,7 @@ def calibration_scores(
         gnomad_variants,
         clinvar_variants,
         reference_windows,
-        blocked_regions(holdout_chr, holdout_clinvar, holdout_haplotypes),
+        holdout_regions,
         fraction=PROFILE.mix.calibration_fraction,
         min_af=PROFILE.mix.min_af,
         max_rows=PROFILE.calibration.max_rows,
@@ -127,9 +124,7 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.
     return table
 
 
-@folder_asset(
-    "evaluation", settings=[PROFILE.evaluation], deps=["edit_mix", "calibration", "checkpoint", "encoder_identity"]
-)
+@folder_asset("evaluation", settings=[PROFILE.evaluation], deps=["calibration", "checkpoint", "encoder_identity"])
 def eval_report(
     context: dg.AssetExecutionContext,
     storage: Storage,
@@ -137,6 +132,7 @@ def eval_report(
     rollout_fidelity: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
     variant_accounting: pl.DataFrame,
+    mix_report: pl.DataFrame,
     reference_windows: pl.DataFrame,
 ) -> dg.MaterializeResult:
     """The report a person reads: is the model better than no change, does it tell pathogenic from benign, on what n."""
@@ -150,7 +146,7 @@ def eval_report(
         scores=clinvar_scores,
         holdout=holdout_clinvar,
         accounting=variant_accounting,
-        mix=pl.read_parquet(storage.path / "edit_mix_report.parquet"),
+        mix=mix_report.filter(pl.col("by") == "source").drop("by").rename({"value": "source"}),
         provenance=provenance(REPOSITORY, profile_sha256=PROFILE.digest),
         facts={"windows kept": f"{reference_windows.height:,}", **an_note()},
     )

@@ -7,7 +7,7 @@ import polars as pl
 
 from geno_model.genomics.annotation_io import read_genes, read_repeats
 from geno_model.genomics.errors import InputError
-from geno_pipeline.assets import INPUTS, PROFILE, folder_asset, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, folder_asset, inputs, open_genome, table_asset
 from geno_pipeline.config import digest
 from geno_pipeline.demo.config import DemoConfig
 from geno_pipeline.demo.write import write_demo_inputs
@@ -28,7 +28,7 @@ if PROFILE.demo is not None:
         return storage.folder_result("demo_inputs", {"synthetic": True, **summary})
 
 
-@folder_asset("reference", settings=[PROFILE.inputs.reference, PROFILE.contigs], deps=INPUTS)
+@folder_asset("reference", settings=[PROFILE.inputs.reference], deps=inputs("reference"))
 def reference_genome() -> dg.MaterializeResult:
     """The reference sequence that all coordinates refer to, kept as one array of bases that every step looks into."""
     genome = open_genome()
@@ -50,7 +50,7 @@ def reference_genome() -> dg.MaterializeResult:
     )
 
 
-@table_asset("reference", settings=[PROFILE.inputs.genes], deps=[*INPUTS, "reference_genome"])
+@table_asset("reference", settings=[PROFILE.inputs.genes], deps=[*inputs("genes"), "reference_genome"])
 def gene_annotation(context: dg.AssetExecutionContext) -> pl.DataFrame:
     """Genes: exons, coding parts and transcripts with their strand. They say whether a variant hits a protein."""
     path = PROFILE.inputs.genes
@@ -60,7 +60,7 @@ def gene_annotation(context: dg.AssetExecutionContext) -> pl.DataFrame:
     return read_genes(PROFILE.input_path(path), open_genome())
 
 
-@table_asset("reference", settings=[PROFILE.inputs.repeats], deps=[*INPUTS, "reference_genome"])
+@table_asset("reference", settings=[PROFILE.inputs.repeats], deps=[*inputs("repeats"), "reference_genome"])
 def repeat_annotation(context: dg.AssetExecutionContext) -> pl.DataFrame:
     """Repeats: simple repeats, low complexity, transposons and segmental duplications."""
     paths, genome = PROFILE.inputs.repeats, open_genome()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
-from geno_pipeline.assets import INPUTS, PROFILE, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, inputs, open_genome, table_asset
 from geno_pipeline.build.accounting import ELSEWHERE, count_alleles, in_order, parts_by_contig, require_all_counted
-from geno_pipeline.build.variants import ingest_clinvar, ingest_gnomad, ingest_phased
-from geno_pipeline.storage import Storage, markdown_table, write_table
+from geno_pipeline.build.clinvar import ingest_clinvar, release_date, require_not_older
+from geno_pipeline.build.gnomad import ingest_gnomad
+from geno_pipeline.build.phased import ingest_phased
+from geno_pipeline.storage import Storage, markdown_table, replacing_file, write_table
 
+CLINVAR_RELEASE = "clinvar_release.json"
 PARTS = "variant_accounting_parts"
 FILES: dict[str, list[Path]] = {
     "gnomad": [PROFILE.input_path(path) for path in PROFILE.inputs.gnomad],
@@ -24,7 +29,7 @@ FILES: dict[str, list[Path]] = {
     "variants",
     partitioned=True,
     settings=[PROFILE.inputs.gnomad, PROFILE.inputs.an_where_af_missing, PROFILE.mix.min_af],
-    deps=[*INPUTS, "reference_genome"],
+    deps=[*inputs("gnomad"), "reference_genome"],
 )
 def gnomad_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Alleles that are common in the population, and so mostly harmless: trimmed, left-aligned, with frequency."""
@@ -39,15 +44,27 @@ def gnomad_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.D
     return frame
 
 
-@table_asset("variants", partitioned=True, settings=[PROFILE.inputs.clinvar], deps=[*INPUTS, "reference_genome"])
+@table_asset(
+    "variants", partitioned=True, settings=[PROFILE.inputs.clinvar], deps=[*inputs("clinvar"), "reference_genome"]
+)
 def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Alleles that laboratories judged: pathogenic, benign or uncertain, with review stars, consequence and gene."""
-    frame, accounting = ingest_clinvar(FILES["clinvar"][0], open_genome(), context.partition_keys)
+    path, record = FILES["clinvar"][0], storage.path / CLINVAR_RELEASE
+    release, before = release_date(path), _recorded_release(record)
+    require_not_older(release, before, record)
+    frame, accounting = ingest_clinvar(path, open_genome(), context.partition_keys)
     _account(context, storage, "clinvar", accounting)
+    if release is not None:
+        with replacing_file(record) as temporary:
+            temporary.write_text(json.dumps({"release": release.isoformat()}) + "\n")
+        for contig in context.partition_keys:
+            context.add_asset_metadata({"release": release.isoformat()}, partition_key=contig)
     return frame
 
 
-@table_asset("variants", partitioned=True, settings=[PROFILE.inputs.phased], deps=[*INPUTS, "reference_genome"])
+@table_asset(
+    "variants", partitioned=True, settings=[PROFILE.inputs.phased], deps=[*inputs("phased"), "reference_genome"]
+)
 def phased_haplotypes(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Two to eight alleles that lie together on one chromosome copy within 1,000 bp, and how many copies carry them."""
     frame, accounting = ingest_phased(FILES["phased"][0], open_genome(), context.partition_keys)
@@ -70,6 +87,11 @@ def variant_accounting(context: dg.AssetExecutionContext, storage: Storage) -> p
         }
     )
     return frame
+
+
+def _recorded_release(record: Path) -> date | None:
+    """Date of the release that the tables were made from last."""
+    return date.fromisoformat(json.loads(record.read_text())["release"]) if record.is_file() else None
 
 
 def _account(context: dg.AssetExecutionContext, storage: Storage, source: str, accounting: pl.DataFrame) -> None:

@@ -54,25 +54,23 @@ def singles(
     core: tuple[int, int],
     n_snv: int,
     n_indel: int,
+    n_mnv: int,
+    n_complex: int,
     rng: np.random.Generator,
-    *,
-    mnv_share: float,
-    complex_share: float,
 ) -> pl.DataFrame:
     """Synthetic edits of one window: source, rel_pos (0-based in the window), ref, alt; exactly as many as asked for.
 
     Args:
         core: span of rel_pos in which an edit's first base lies, half-open.
-        n_indel: rows of the source synthetic_indel, of which MNVs and complex indels take their shares on average.
+        n_indel: rows of the source synthetic_indel, of which `n_mnv` are MNVs and `n_complex` complex indels.
     """
     if n_snv + n_indel == 0:
         return pl.DataFrame(schema=DRAWN_SCHEMA)
-    n_plain, n_mnv, n_complex = rng.multinomial(n_indel, [1 - mnv_share - complex_share, mnv_share, complex_share])
     drawn = [
-        (sampler(masked, int(n), rng, margin_bp=MARGIN_BP, span=core), source)
+        (sampler(masked, n, rng, margin_bp=MARGIN_BP, span=core), source)
         for sampler, n, source in (
             (uniform_snv, n_snv, SYNTHETIC_SNV),
-            (indel, n_plain, SYNTHETIC_INDEL),
+            (indel, n_indel - n_mnv - n_complex, SYNTHETIC_INDEL),
             (mnv, n_mnv, SYNTHETIC_INDEL),
             (complex_indel, n_complex, SYNTHETIC_INDEL),
         )

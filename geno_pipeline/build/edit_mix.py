@@ -1,7 +1,7 @@
 """The mix of training edits: how many rows of which source each window gets (spec 3).
 
-Belongs here: which known variants may be trained on, quotas, and what stands in where a source runs dry.
-Does not belong here: drawing the edits (`draws`, `rows`).
+Belongs here: which known variants may be trained on, quotas, what stands in where a source runs dry, and the report of
+what was asked for and what it became. Does not belong here: drawing the edits (`draws`, `rows`).
 
 Concept: quotas are set over the whole dataset, so that the mix holds exactly. Known variants are taken in the order of
 a seeded hash of the allele, and synthetic edits are spread evenly, so the plan does not depend on the order of its
@@ -15,8 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from data_contracts import EditMix
+from data_contracts import EditMix, MixReport
 from data_contracts.columns import CLINVAR, GNOMAD, MIX_SOURCES, SYNTHETIC_INDEL, SYNTHETIC_SNV
+from geno_model.genomics.edits import EditType
 from geno_pipeline.build.hashing import ALLELE_KEY, largest_remainder, stable_hash, uniform
 from geno_pipeline.build.holdouts import Spans, touches
 from geno_pipeline.build.windows import assign_windows
@@ -24,15 +25,7 @@ from geno_pipeline.build.windows import assign_windows
 KNOWN_SOURCES = (GNOMAD, CLINVAR)
 FREE_RUN_BP = 16  # an edit's longest reference allele
 MIN_ROOM_BP = 1_024  # an eighth of a usual core: more than the 5 % N that a window may hold
-REPORT_SCHEMA = pl.Schema(
-    {
-        "contig": pl.String,
-        "source": pl.String,
-        "requested": pl.Int64,
-        "obtained": pl.Int64,
-        "substituted": pl.Int64,
-    }
-)
+_KINDS = ("n_mnv", "n_complex")
 
 
 class MixError(ValueError):
@@ -100,20 +93,17 @@ def plan(
     seed: int,
     calibration_fraction: float,
     min_af: float = 0.01,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Plan the training rows of all contigs.
+    mnv_share: float = 0.1,
+    complex_share: float = 0.1,
+) -> pl.DataFrame:
+    """Plan the training rows of all contigs, as an EditMix frame in the order of contig, window and source.
 
     Args:
         windows: ReferenceWindows frame of all contigs.
-        regions: frame of `holdouts.blocked_regions`.
+        regions: HoldoutRegions frame.
         edits_per_window: mean number of rows over the training windows; the total is rounded.
-        shares: share of each of the four sources.
-
-    Returns:
-        EditMix frame (order: contig, window, source), and the report: contig, source, requested, obtained, substituted.
-        Its lines with contig `*` hold for the dataset and add up: `substituted` is the part of a source's request that
-        synthetic SNVs stand in for, and is counted in their `obtained`. Lines by contig say what was obtained there;
-        nothing is requested of a contig.
+        shares: share of each of the four sources; what a known source lacks, synthetic SNVs stand in for.
+        mnv_share: part of synthetic_indel that is MNVs; `complex_share`: complex indels. Exact over the dataset.
 
     Raises:
         MixError: synthetic rows are due, and no window has room for them outside the blocked regions.
@@ -125,36 +115,108 @@ def plan(
     found = candidates(
         training, gnomad, clinvar, regions, seed=seed, calibration_fraction=calibration_fraction, min_af=min_af
     )
-    mix, requested, substituted = plan_rows(training, found, total, shares, room(training, regions), seed)
-    return mix, _report(mix, requested, substituted)
+    return plan_rows(training, found, total, shares, room(training, regions), seed, mnv_share, complex_share)
 
 
 def plan_rows(
-    windows: pl.DataFrame, found: pl.DataFrame, total: int, shares: Mapping[str, float], room_bp: np.ndarray, seed: int
-) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
+    windows: pl.DataFrame,
+    found: pl.DataFrame,
+    total: int,
+    shares: Mapping[str, float],
+    room_bp: np.ndarray,
+    seed: int,
+    mnv_share: float,
+    complex_share: float,
+) -> pl.DataFrame:
     """Plan `total` rows over windows with a room of `room_bp` each, from variants in the order in which they are taken.
 
-    Returns:
-        EditMix frame, rows requested of each source, and rows of each source that synthetic SNVs stand in for.
+    Returns an EditMix frame.
     """
-    quotas: dict[str, int] = dict(
-        zip(MIX_SOURCES, largest_remainder(total, [shares.get(name, 0.0) for name in MIX_SOURCES]), strict=True)
-    )
+    quotas = source_quotas(total, shares)
     taken = pl.concat([found.filter(pl.col("source") == name).head(quotas[name]) for name in KNOWN_SOURCES])
-    substituted = {name: quotas[name] - taken.filter(pl.col("source") == name).height for name in KNOWN_SOURCES}
-    synthetic = {
-        SYNTHETIC_SNV: quotas[SYNTHETIC_SNV] + sum(substituted.values()),
-        SYNTHETIC_INDEL: quotas[SYNTHETIC_INDEL],
-    }
+    n_substituted = quotas[GNOMAD] + quotas[CLINVAR] - taken.height
     roomy = windows.filter(room_bp >= MIN_ROOM_BP)
-    schema = EditMix.empty().schema
+    counted = pl.Schema({name: dtype for name, dtype in EditMix.empty().schema.items() if name not in _KINDS})
     parts = [
-        taken.group_by("contig", "window_start_bp", "source").agg(n_rows=pl.len()).select(schema.names()).cast(schema),
-        *(_spread(roomy, source, n, seed) for source, n in synthetic.items()),
+        taken.group_by("contig", "window_start_bp", "source")
+        .agg(n_rows=pl.len())
+        .select(counted.names())
+        .cast(counted),
+        _spread(roomy, SYNTHETIC_SNV, quotas[SYNTHETIC_SNV] + n_substituted, seed, counted),
+        _spread(roomy, SYNTHETIC_INDEL, quotas[SYNTHETIC_INDEL], seed, counted),
     ]
     order = pl.col("source").cast(pl.Enum(MIX_SOURCES))
     mix = pl.concat(parts).filter(pl.col("n_rows") > 0).sort("contig", "window_start_bp", order)
-    return mix, quotas, substituted
+    return mix.with_columns(_kinds_of_indels(mix, mnv_share, complex_share))
+
+
+def source_quotas(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Rows asked of each source, `total` together."""
+    weights = [shares.get(name, 0.0) for name in MIX_SOURCES]
+    return dict(zip(MIX_SOURCES, largest_remainder(total, weights), strict=True))
+
+
+def _kinds_of_indels(mix: pl.DataFrame, mnv_share: float, complex_share: float) -> list[pl.Series]:
+    """n_mnv and n_complex of each planned line, so that the shares hold over all lines together.
+
+    Row number i of all synthetic_indel rows, in order, is special when the rounded share steps up there; so is a
+    special row an MNV. What a line gets is a difference of two such counts.
+    """
+
+    def rounded(n: np.ndarray, share: float) -> np.ndarray:
+        return np.floor((n * share).round(9) + 0.5).astype(np.int64)  # 0.35 is a little less in binary
+
+    rows = np.where((mix["source"] == SYNTHETIC_INDEL).to_numpy(), mix["n_rows"].to_numpy(), 0)
+    special = rounded(np.concatenate([[0], np.cumsum(rows)]), mnv_share + complex_share)
+    mnv = rounded(special, mnv_share / (mnv_share + complex_share) if mnv_share + complex_share else 0.0)
+    return [pl.Series(_KINDS[0], np.diff(mnv)), pl.Series(_KINDS[1], np.diff(special) - np.diff(mnv))]
+
+
+def mix_report(
+    mix: pl.DataFrame,
+    rows: pl.DataFrame,
+    phased: pl.DataFrame,
+    shares: Mapping[str, float],
+    multi_edit_fraction: float,
+) -> pl.DataFrame:
+    """What was asked for and what was made, by source, type, contig and number of edits, as a MixReport frame.
+
+    Args:
+        mix: EditMix frame; rows: TrainingEdits frame made from it; phased: PhasedHaplotypes frame.
+
+    A request that a known source could not meet is `substituted`: synthetic SNVs stand in for it and are counted as
+    obtained of theirs.
+    """
+    total = int(mix["n_rows"].sum())
+    quotas, made = source_quotas(total, shares), _counts(rows, "source")
+    several = rows.filter(pl.col("k") > 1)
+    n_real = several.join(phased.select("contig", "edits").unique(), on=["contig", "edits"], how="semi").height
+    n_several = int(np.floor(multi_edit_fraction * total + 0.5))
+    indels = mix.filter(pl.col("source") == SYNTHETIC_INDEL).select("n_rows", *_KINDS).sum().row(0)
+    kinds = rows.filter(pl.col("source") == SYNTHETIC_INDEL).select(
+        plain=pl.col("edit_type").is_in([EditType.INS, EditType.DEL]).sum(),
+        mnv=(pl.col("edit_type") == EditType.MNV).sum(),
+        of_both=(pl.col("edit_type") == EditType.INDEL).sum(),
+    )
+    known = {name: quotas[name] - made.get(name, 0) for name in KNOWN_SOURCES}
+    types = {int(key): n for key, n in _counts(rows, "edit_type").items()}
+    lines = [
+        *(("source", name, quotas[name], made.get(name, 0), known.get(name, 0)) for name in MIX_SOURCES),
+        ("synthetic_indel", "insertion or deletion", indels[0] - indels[1] - indels[2], kinds["plain"][0], None),
+        ("synthetic_indel", "MNV", indels[1], kinds["mnv"][0], None),
+        ("synthetic_indel", "complex indel", indels[2], kinds["of_both"][0], None),
+        *(("edit_type", EditType(code).name, None, types[code], None) for code in sorted(types)),
+        *(("contig", name, None, n, None) for name, n in sorted(_counts(rows, "contig").items())),
+        ("k", "1", total - n_several, rows.height - several.height, None),
+        ("k", "2 or 3", n_several, several.height, None),
+        ("multi_edit", "real haplotype", None, n_real, None),
+        ("multi_edit", "edits put together", None, several.height - n_real, None),
+    ]
+    return pl.DataFrame(lines, schema=MixReport.empty().schema, orient="row")
+
+
+def _counts(rows: pl.DataFrame, column: str) -> dict[str, int]:
+    return dict(rows.group_by(column).agg(pl.len()).iter_rows())
 
 
 def room(windows: pl.DataFrame, regions: pl.DataFrame, within: pl.DataFrame | None = None) -> np.ndarray:
@@ -171,10 +233,10 @@ def room(windows: pl.DataFrame, regions: pl.DataFrame, within: pl.DataFrame | No
     return counts
 
 
-def _spread(windows: pl.DataFrame, source: str, n: int, seed: int) -> pl.DataFrame:
+def _spread(windows: pl.DataFrame, source: str, n: int, seed: int, schema: pl.Schema) -> pl.DataFrame:
     """`n` rows over the windows as evenly as whole numbers allow; the rest goes by hash."""
     if n == 0:
-        return EditMix.empty()
+        return pl.DataFrame(schema=schema)
     if windows.height == 0:
         raise MixError(
             f"{n} {source} rows are due, but no window has {MIN_ROOM_BP} bp outside the holdouts. "
@@ -189,14 +251,3 @@ def _spread(windows: pl.DataFrame, source: str, n: int, seed: int) -> pl.DataFra
         source=pl.lit(source),
         n_rows=pl.lit(each, pl.Int64) + (pl.int_range(pl.len()) < rest).cast(pl.Int64),
     )
-
-
-def _report(mix: pl.DataFrame, requested: Mapping[str, int], substituted: Mapping[str, int]) -> pl.DataFrame:
-    obtained = mix.group_by("contig", "source").agg(obtained=pl.col("n_rows").sum())
-    whole = [
-        ("*", name, requested[name], mix.filter(pl.col("source") == name)["n_rows"].sum(), substituted.get(name, 0))
-        for name in MIX_SOURCES
-    ]
-    by_contig = obtained.with_columns(requested=None, substituted=None).select(list(REPORT_SCHEMA)).cast(REPORT_SCHEMA)
-    order = pl.col("source").cast(pl.Enum(MIX_SOURCES))
-    return pl.concat([pl.DataFrame(whole, schema=REPORT_SCHEMA, orient="row"), by_contig.sort("contig", order)])

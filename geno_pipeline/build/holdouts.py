@@ -1,11 +1,8 @@
-"""What training and calibration never see, and the proof that they did not (spec 3).
+"""What training and calibration never see (spec 3).
 
-Belongs here: choosing the three holdouts, the regions that they block, and counting rows that touch them.
-Does not belong here: how rows are drawn (`edit_mix`, `rows`).
-
-Concept: each holdout becomes spans of the reference. An edit touches a holdout when its reference bases overlap a span,
-so a twin of a held-out allele (another allele of the same position or codon) is kept out as well. `leakage` counts
-independently of the code that draws rows: with a DuckDB join over the rows that were written.
+Belongs here: choosing the three holdouts, and spans of the reference as values.
+Does not belong here: what a holdout blocks (`regions`), the proof that nothing touches it (`leakage`), and how rows are
+drawn (`edit_mix`, `rows`).
 """
 
 from __future__ import annotations
@@ -13,22 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from data_contracts import HoldoutChr, HoldoutHaplotypes
-from data_contracts.columns import HOLDOUT_CHR, HOLDOUT_CLINVAR, HOLDOUT_HAPLOTYPES
 from geno_pipeline.build.hashing import stable_hash
 
 BLOCK_BP = 1_000  # grid of the haplotype blocks
 BIN_BP = 8_192  # haplotype blocks of one bin are held out together; the same size stands in for a gene's name
-AXIS_BP = 1 << 36  # room for one contig on the axis of `leakage`; no chromosome is as long
-CODON_PAD_BP = 2  # bases to either side that may belong to the same codon
+AXIS_BP = 1 << 36  # room for one contig on one axis; no chromosome is as long
 LABELS = {"P": 1, "LP": 1, "B": 0, "LB": 0}
-
-REGION_SCHEMA = pl.Schema({"contig": pl.String, "start_bp": pl.Int64, "end_bp": pl.Int64, "holdout": pl.String})
 
 
 class HoldoutError(ValueError):
@@ -138,30 +130,6 @@ def holdout_haplotypes(phased: pl.DataFrame, fraction: float, seed: int, chr_reg
     return pl.concat([chosen, on_chr]).select(schema.names()).unique(keys).sort("contig", "start_bp", "end_bp", "edits")
 
 
-def blocked_regions(chr_regions: pl.DataFrame, clinvar: pl.DataFrame, haplotypes: pl.DataFrame) -> pl.DataFrame:
-    """Spans of the reference that the three holdouts block: contig, start_bp, end_bp (0-based, half-open), holdout.
-
-    Args:
-        chr_regions: HoldoutChr frame; blocks its spans.
-        clinvar: HoldoutClinvar frame; blocks the reference bases of each allele and two bases to either side.
-        haplotypes: HoldoutHaplotypes frame; blocks the span of each block.
-    """
-    first = pl.col("pos") - 1
-    alleles = clinvar.select(
-        "contig",
-        start_bp=(first - CODON_PAD_BP).clip(lower_bound=0),
-        end_bp=first + pl.col("ref").str.len_bytes() + CODON_PAD_BP,
-        holdout=pl.lit(HOLDOUT_CLINVAR),
-    )
-    span = ("contig", "start_bp", "end_bp")
-    parts = [
-        chr_regions.select(*span, holdout=pl.lit(HOLDOUT_CHR)),
-        alleles,
-        haplotypes.select(*span, holdout=pl.lit(HOLDOUT_HAPLOTYPES)),
-    ]
-    return pl.concat([part.cast(REGION_SCHEMA) for part in parts]).unique().sort("holdout", *span)
-
-
 def touches(alleles: pl.DataFrame, regions: pl.DataFrame) -> pl.Series:
     """Whether each allele (contig, pos, ref) has a reference base in one of the regions, in the order given."""
     first = alleles["pos"] - 1
@@ -169,59 +137,16 @@ def touches(alleles: pl.DataFrame, regions: pl.DataFrame) -> pl.Series:
     return _span_overlap(spans, regions).alias("touches")
 
 
-def leakage(rows: pl.DataFrame, regions: pl.DataFrame) -> pl.DataFrame:
-    """Rows that touch a holdout, counted by a join over the rows as they were written.
-
-    Args:
-        rows: TrainingEdits, or a frame of single alleles (contig, pos, ref, alt) such as CalibrationScores.
-        regions: frame of `blocked_regions`.
-
-    Returns:
-        holdout, kind, n_rows: `edit` counts rows of which any edit's reference bases overlap a region (this covers
-        equal alleles, equal positions and the same codon); `window`, for holdout-chr alone and rows that name their
-        window, counts rows whose window overlaps one. Every line must be 0.
-    """
-    numbered = rows.with_row_index("row")
-    if "edits" in rows.columns:
-        edits = numbered.select("row", "contig", "edits").explode("edits").unnest("edits")
-        windows = numbered.select("row", "contig", start_bp="window_start_bp", end_bp="window_end_bp")
-    else:
-        edits = numbered
-        windows = numbered.head(0).select("row", "contig", start_bp="pos", end_bp="pos")
-    first = pl.col("pos") - 1
-    spans = edits.select("row", "contig", start_bp=first, end_bp=first + pl.col("ref").str.len_bytes())
-    query = """
-        WITH expected(holdout, kind) AS (
-            VALUES ('holdout-chr', 'edit'), ('holdout-chr', 'window'), ('holdout-clinvar', 'edit'),
-                   ('holdout-haplotypes', 'edit')
-        ), found AS (
-            SELECT r.holdout, 'edit' AS kind, count(DISTINCT s.row) AS n
-            FROM spans s JOIN regions r ON s.start_bp < r.end_bp AND r.start_bp < s.end_bp
-            GROUP BY r.holdout
-            UNION ALL
-            SELECT r.holdout, 'window', count(DISTINCT w.row)
-            FROM windows w JOIN regions r ON w.start_bp < r.end_bp AND r.start_bp < w.end_bp
-            WHERE r.holdout = 'holdout-chr' GROUP BY r.holdout
-        )
-        SELECT holdout, kind, coalesce(n, 0)::BIGINT AS n_rows FROM expected LEFT JOIN found USING (holdout, kind)
-        ORDER BY holdout, kind
-    """
-    with duckdb.connect() as connection:
-        for name, frame in (("spans", spans), ("windows", windows), ("regions", regions)):
-            connection.register(name, _on_one_axis(frame, regions).to_arrow())
-        return connection.sql(query).pl()
-
-
-def _on_one_axis(frame: pl.DataFrame, regions: pl.DataFrame) -> pl.DataFrame:
-    """Spans with all contigs behind each other on one axis, contigs without regions left out.
+def on_one_axis(spans: pl.DataFrame, contigs: pl.Series) -> pl.DataFrame:
+    """Spans with all contigs behind each other on one axis; those on contigs that are not named are left out.
 
     Two inequalities and no equality: DuckDB then joins by sorting (IEJoin) instead of comparing all pairs of a contig.
     """
-    names = regions["contig"].unique().sort()
+    names = contigs.unique().sort()
     offset = pl.col("contig").replace_strict(
-        names, pl.Series(range(len(names)), dtype=pl.Int64) * AXIS_BP, default=None
+        names, pl.Series(range(len(names)), dtype=pl.Int64) * AXIS_BP, default=None, return_dtype=pl.Int64
     )
-    shifted = frame.with_columns(pl.col("start_bp", "end_bp").cast(pl.Int64) + offset)
+    shifted = spans.with_columns(pl.col("start_bp", "end_bp").cast(pl.Int64) + offset)
     return shifted.filter(pl.col("start_bp").is_not_null())
 
 

@@ -1,7 +1,7 @@
 """Phased genotypes as distinct combinations of alleles (spec 3, `holdout-haplotypes`).
 
 Belongs here: reading `|` genotypes of all samples at once, and the combinations that lie together on one haplotype.
-Does not belong here: reading the file and judging its alleles (`variants`), choosing what is held out (`holdouts`).
+Does not belong here: judging alleles (`variants`), choosing what is held out (`holdouts`).
 
 Concept: a record's samples are one text. All samples of a chunk are parsed together as one array of bytes: where a
 sample begins is where a tab ends, and the genotype is its first field. What a haplotype carries in one cell of a
@@ -14,12 +14,18 @@ sample begins is where a tab ends, and the genotype is its first field. What a h
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from data_contracts import PhasedHaplotypes
 from geno_model.genomics.errors import InputError
+from geno_model.genomics.genome import Genome
+from geno_pipeline.build.holdouts import BLOCK_BP
+from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_order, record_rows
 
 MAX_EDITS = 8
 MISSING = np.int8(-1)
@@ -29,6 +35,39 @@ _TAB, _COLON, _BAR, _ZERO, _NINE = (ord(char) for char in "\t:|09")
 
 class GenotypeError(InputError):
     """Genotypes that cannot be read."""
+
+
+def ingest_phased(
+    path: Path, genome: Genome, contigs: Collection[str], block_bp: int = BLOCK_BP, *, source: str = "phased"
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Combinations of alleles that lie together on one haplotype within a cell of a `block_bp` grid.
+
+    A genotype that is missing, not phased (`/`) or of one allele only counts as reference; of one that is half missing
+    (`.|1`) the copy that is known counts. See `combinations` for what is a row. Memory holds the cells around the end
+    of the file read so far, not the file.
+
+    Args:
+        path: VCF in the order of position, contig after contig; no index is needed.
+        contigs: names in the FASTA; an allele elsewhere counts as `contig_unknown`.
+        block_bp: size of a grid cell.
+
+    Returns:
+        PhasedHaplotypes frame (order: `contigs`, start_bp, end_bp) and VariantAccounting frame.
+
+    Raises:
+        InputError: the file is missing, damaged, no VCF, or of another build than the FASTA; or its records are not in
+            the order of position, or without genotypes.
+    """
+    ledger, blocks = Ledger(source), _OpenBlocks(block_bp, str(path))
+    found = []
+    for chunk, alleles in allele_chunks(path, genome, contigs, n_columns=None):
+        called = genotypes(chunk.lines["rest"], str(path)) if chunk.lines.height else np.empty((0, 0), dtype=np.int8)
+        kept = ledger.count(alleles)
+        carried = called[record_rows(chunk.lines, kept).to_numpy()] == kept["alt_index"].to_numpy()[:, None] + 1
+        found += blocks.add(kept.select(*KEY, "vcf_pos", "vcf_ref"), carried, ledger)
+    found += blocks.close(ledger)
+    rows = pl.concat([PhasedHaplotypes.empty(), *found])
+    return in_contig_order(rows.sort("start_bp", "end_bp", "edits"), contigs), ledger.table()
 
 
 def genotypes(rest: pl.Series, source: str) -> NDArray[np.int8]:
@@ -145,3 +184,50 @@ def _as_rows(members: pl.DataFrame, counts: pl.DataFrame, alleles: pl.DataFrame)
         .filter(~pl.col("overlaps"))
     )
     return rows.select(PhasedHaplotypes.empty().columns).sort("contig", "start_bp", "end_bp", "edits")
+
+
+class _OpenBlocks:
+    """Alleles of the grid cells that later records may still add to."""
+
+    def __init__(self, block_bp: int, path: str) -> None:
+        self._block_bp, self._path = block_bp, path
+        self._alleles: list[pl.DataFrame] = []
+        self._carried: list[NDArray[np.bool_]] = []
+        self._last: dict[str, int] = {}  # position of each contig's last record, as the VCF has it
+        self._contig: str | None = None  # of the last record
+
+    def add(self, alleles: pl.DataFrame, carried: NDArray[np.bool_], ledger: Ledger) -> list[pl.DataFrame]:
+        """Take alleles in and return the combinations of all cells that are complete now."""
+        if alleles.height == 0:
+            return []
+        self._require_order(alleles)
+        self._alleles.append(alleles)
+        self._carried.append(carried)
+        contig, pos = alleles["contig"][-1], alleles["pos"][-1]
+        # Left-alignment may move later alleles back, so one cell more than the last one stays open.
+        open_from = ((pos - 1) // self._block_bp - 1) * self._block_bp + 1
+        whole, bits = pl.concat(self._alleles), np.concatenate(self._carried)
+        is_open = (whole["contig"] == contig) & (whole["pos"] >= open_from)
+        self._alleles, self._carried = [whole.filter(is_open)], [bits[is_open.to_numpy()]]
+        return self._combine(whole.filter(~is_open), bits[~is_open.to_numpy()], ledger)
+
+    def close(self, ledger: Ledger) -> list[pl.DataFrame]:
+        """Combinations of the cells that were still open."""
+        if not self._alleles:
+            return []
+        return self._combine(pl.concat(self._alleles), np.concatenate(self._carried), ledger)
+
+    def _require_order(self, alleles: pl.DataFrame) -> None:
+        """Raise InputError unless the records go on where the last ones ended, contig after contig."""
+        runs = alleles.with_columns(run=pl.col("contig").rle_id())
+        for (_, contig), rows in runs.group_by("run", "contig", maintain_order=True):
+            is_back = contig in self._last and contig != self._contig
+            if is_back or rows["vcf_pos"][0] < self._last.get(str(contig), 0) or not rows["vcf_pos"].is_sorted():
+                raise InputError(
+                    f"{self._path}: records of {contig} are not in the order of position; sort the file: bcftools sort"
+                )
+            self._contig, self._last[str(contig)] = str(contig), rows["vcf_pos"][-1]
+
+    def _combine(self, alleles: pl.DataFrame, carried: NDArray[np.bool_], ledger: Ledger) -> list[pl.DataFrame]:
+        once = ledger.move_duplicates(alleles.with_row_index("row"))
+        return [combinations(once.drop("row"), carried[once["row"].to_numpy()], self._block_bp)]

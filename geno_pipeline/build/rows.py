@@ -57,25 +57,22 @@ def training_rows(
     min_af: float = 0.01,
     multi_edit_fraction: float = 0.10,
     off_centre_fraction: float = 0.2,
-    mnv_share: float = 0.1,
-    complex_share: float = 0.1,
 ) -> pl.DataFrame:
     """All training rows of one contig; as many of each source in each window as the plan says.
 
-    - A row of several edits keeps the source of its first edit. `multi_edit_fraction` of the rows (rounded) have 2 or
-      3: first real haplotypes, each in the place of a gnomAD row of its window (both are population variation, so the
-      source stays `gnomad`), at most half of them; then rows that synthetic edits are added to, right of their own.
-      There are fewer only where the windows have no room for more.
+    - A row of several edits keeps the source of its first edit. `multi_edit_fraction` of all contigs' rows (rounded)
+      have 2 or 3: first real haplotypes, each in the place of a gnomAD row of its window (both are population
+      variation, so the source stays `gnomad`), at most half of them; then rows that synthetic edits are added to, right
+      of their own. There are fewer only where the windows have no room for more.
     - A haplotype of which an edit is reserved for calibration, or touches a holdout, is not used.
     - The pooling centre is the first edit's token; in `off_centre_fraction` (rounded) of the rows of one edit it is
       moved by 1 to 192 tokens to either side, within the window.
 
     Args:
-        plan: EditMix frame of `edit_mix.plan`.
+        plan: EditMix frame of `edit_mix.plan`, of all contigs.
         windows: as given to `edit_mix.plan`, like gnomad, clinvar, regions, seed, calibration_fraction and min_af; what
             lies on other contigs is ignored.
         phased: PhasedHaplotypes frame.
-        mnv_share: share of MNVs in the source synthetic_indel, on average; `complex_share`: of complex indels.
 
     Returns:
         TrainingEdits frame in the order of window and row.
@@ -89,12 +86,12 @@ def training_rows(
     for window, counts, variants in windows_with_rows(here, plan.filter(on_contig), known):
         masked = masked_window(genome, contig, window["start_bp"], window["end_bp"], spans)
         rng = window_rng(seed, "training", contig, window["start_bp"])
-        of_window = window_singles(window, counts, variants, masked, rng, mnv_share, complex_share)
+        of_window = window_singles(window, counts, variants, masked, rng)
         first.append(of_window)
         more.append(window_extensions(of_window, masked, MAX_TRAINING_EDITS - 1, rng))
     rows = as_rows(first, more, contig)
     blocks = usable_haplotypes(phased.filter(on_contig), here, common, regions, **settings, min_af=min_af)
-    rows = _with_several_edits(rows, blocks, multi_edit_fraction, seed)
+    rows = _with_several_edits(rows, blocks, _n_several(plan, contig, multi_edit_fraction), seed)
     rows = rows.with_columns(_off_centre_shift(rows, off_centre_fraction, seed))
     return finish(rows, here, TrainingEdits.empty())
 
@@ -102,15 +99,17 @@ def training_rows(
 def windows_with_rows(
     windows: pl.DataFrame, planned: pl.DataFrame, known: pl.DataFrame
 ) -> list[tuple[dict[str, int], dict[str, int], pl.DataFrame]]:
-    """Of each window with planned rows: the window, its rows by source, and the known variants to take, in order."""
-    counts = planned.pivot("source", index="window_start_bp", values="n_rows", aggregate_function="sum")
+    """Of each window with planned rows: the window, its rows by source and kind, and the known variants to take."""
+    counts = planned.pivot("source", index="window_start_bp", values="n_rows", aggregate_function="sum").join(
+        planned.group_by("window_start_bp").agg(pl.col("n_mnv", "n_complex").sum()), on="window_start_bp"
+    )
     wanted = planned.join(known, on=["window_start_bp", "source"], maintain_order="right")
     wanted = wanted.filter(pl.int_range(pl.len()).over("window_start_bp", "source") < pl.col("n_rows"))
     variants = wanted.partition_by("window_start_bp", as_dict=True)
     of_window = {row["window_start_bp"]: row for row in counts.iter_rows(named=True)}
-    nothing = wanted.head(0)
+    nothing, columns = wanted.head(0), (*MIX_SOURCES, "n_mnv", "n_complex")
     return [
-        (window, {name: of_window[start].get(name) or 0 for name in MIX_SOURCES}, variants.get((start,), nothing))
+        (window, {name: of_window[start].get(name) or 0 for name in columns}, variants.get((start,), nothing))
         for window in windows.iter_rows(named=True)
         if (start := window["start_bp"]) in of_window
     ]
@@ -122,14 +121,13 @@ def window_singles(
     variants: pl.DataFrame,
     masked: np.ndarray,
     rng: np.random.Generator,
-    mnv_share: float,
-    complex_share: float,
 ) -> pl.DataFrame:
     """First edits of all rows of a window: window_start_bp, number, source, pos, ref, alt."""
     start = window["start_bp"]
     core = (window["core_start_bp"] - start, window["core_end_bp"] - start)
-    n_snv, n_indel = counts[SYNTHETIC_SNV], counts[SYNTHETIC_INDEL]
-    drawn = singles(masked, core, n_snv, n_indel, rng, mnv_share=mnv_share, complex_share=complex_share)
+    drawn = singles(
+        masked, core, counts[SYNTHETIC_SNV], counts[SYNTHETIC_INDEL], counts["n_mnv"], counts["n_complex"], rng
+    )
     together = pl.concat(
         [
             variants.select("source", "pos", "ref", "alt"),
@@ -219,11 +217,17 @@ def finish(rows: pl.DataFrame, windows: pl.DataFrame, empty: pl.DataFrame) -> pl
     return made.select(empty.columns)
 
 
-def _with_several_edits(rows: pl.DataFrame, blocks: pl.DataFrame, fraction: float, seed: int) -> pl.DataFrame:
-    """The same rows, of which `fraction` (rounded) now have several edits."""
+def _n_several(plan: pl.DataFrame, contig: str, fraction: float) -> int:
+    """How many rows of a contig have several edits, so that all contigs together have `fraction` (rounded)."""
+    before = int(plan.filter(pl.col("contig") < contig)["n_rows"].sum())
+    after = before + int(plan.filter(pl.col("contig") == contig)["n_rows"].sum())
+    return int(np.floor(fraction * after + 0.5)) - int(np.floor(fraction * before + 0.5))
+
+
+def _with_several_edits(rows: pl.DataFrame, blocks: pl.DataFrame, n_several: int, seed: int) -> pl.DataFrame:
+    """The same rows, of which `n_several` now have several edits."""
     hashes = stable_hash(rows, ROW_KEY, seed=seed, purpose="several edits")
     rows = rows.with_columns(hashes.alias("_hash")).sort("_hash", *ROW_KEY).drop("_hash")
-    n_several = int(np.floor(fraction * rows.height + 0.5))
     real = _haplotype_places(rows, blocks, seed).head(n_several)
     rows = rows.join(real, on=["window_start_bp", "number"], how="left", maintain_order="left")
     is_extended = pl.col("haplotype").is_null() & (pl.col("more").list.len() > 0)

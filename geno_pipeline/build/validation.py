@@ -77,7 +77,7 @@ def validation_rows(
     Args:
         windows: ReferenceWindows frame; `clinvar`: HoldoutClinvar; `haplotypes`: HoldoutHaplotypes. What lies on other
             contigs is ignored.
-        regions: frame of `holdouts.blocked_regions`; of these the spans of holdout-chr matter.
+        regions: HoldoutRegions frame; of these the spans of holdout-chr matter.
 
     Returns:
         ValidationEdits frame in the order of window and row.
@@ -91,12 +91,11 @@ def validation_rows(
     common = gnomad.filter(on_contig & (pl.col("af") >= min_af)).with_columns(source=pl.lit(GNOMAD))
     known = pl.concat([frame.select("source", *ALLELE_KEY, "edit_type") for frame in (common, pathogenic)])
     known = in_order_of_hash(known.filter(touches(known, chr_regions)), held, seed)
-    plan, _, _ = plan_rows(
-        held, known, singles_per_window * held.height, shares, np.full(held.height, MIN_ROOM_BP), seed
-    )
+    enough = np.full(held.height, MIN_ROOM_BP)
+    plan = plan_rows(held, known, singles_per_window * held.height, shares, enough, seed, mnv_share, complex_share)
     inside = Spans.of(chr_regions, contig)
     parts = [
-        _singles(held, plan, known, genome, inside, seed, mnv_share, complex_share),
+        _singles(held, plan, known, genome, inside, seed),
         _chains(held, genome, inside, seed, chains_per_k, [k for k in sorted(k_values) if k > 1]),
         _haplotypes(haplotypes.filter(on_contig & pl.col("k").is_in(list(k_values))), here, seed, haplotypes_per_k),
         _clinvar(pathogenic, here, seed, clinvar_rows),
@@ -114,8 +113,6 @@ def _singles(
     genome: Genome,
     inside: Spans,
     seed: int,
-    mnv_share: float,
-    complex_share: float,
 ) -> pl.DataFrame:
     """Single edits of the held-out windows, as planned."""
     drawn = []
@@ -123,7 +120,7 @@ def _singles(
         contig, start, end = window["contig"], window["start_bp"], window["end_bp"]
         masked = masked_window(genome, str(contig), start, end, _NOTHING_BLOCKED, inside)
         rng = window_rng(seed, "validation", str(contig), start)
-        drawn.append(window_singles(window, counts, variants, masked, rng, mnv_share, complex_share))
+        drawn.append(window_singles(window, counts, variants, masked, rng))
     return as_rows(drawn, [], "").with_columns(holdout=pl.lit(HOLDOUT_CHR))
 
 

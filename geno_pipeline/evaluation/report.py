@@ -53,7 +53,7 @@ class ReportInputs:
     benchmarks: table of `benchmarks.clinvar_benchmarks`.
     scores, holdout: `clinvar_scores` and `holdout_clinvar`, for curves and for the count of excluded alleles.
     accounting: `variant_accounting`.
-    mix: what was asked of each edit source and what it gave: column `source`, counts, and `contig` if by contig.
+    mix: what was asked of each edit source and what it gave: column `source` and counts.
     provenance: what the figures belong to (commit, versions, machine: see `provenance`; config and data hashes).
     facts: further lines of "Data", name to text, such as the observed number of windows a position.
     """
@@ -94,7 +94,7 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
         "benchmarks": [_plain(row) for row in inputs.benchmarks.to_dicts()],
         "benchmark_counts": benchmark_counts(inputs.scores, inputs.holdout).to_dicts(),
         "accounting": _by_reason(inputs.accounting).to_dicts(),
-        "mix": [_plain(row) for row in _by_source(inputs.mix).to_dicts()],
+        "mix": [_plain(row) for row in inputs.mix.to_dicts()],
         "not_better_than_baseline": negative_results(inputs.rollout, inputs.benchmarks),
         "provenance": dict(inputs.provenance),
         "facts": dict(inputs.facts),
@@ -263,7 +263,7 @@ def _negative_section(inputs: ReportInputs) -> list[Block]:
 
 
 def _data_section(inputs: ReportInputs) -> list[Block]:
-    reasons, mix = _by_reason(inputs.accounting), _by_source(inputs.mix)
+    reasons, mix = _by_reason(inputs.accounting), inputs.mix
     blocks: list[Block] = [
         Heading("Data"),
         Paragraph("Every allele that was read, by what became of it:"),
@@ -282,12 +282,6 @@ def _by_reason(accounting: pl.DataFrame) -> pl.DataFrame:
     totals = accounting.group_by("source", "reason").agg(pl.col("n_alleles").sum())
     first = (pl.col("reason") == "retained").cast(pl.Int8)
     return totals.sort("source", first, "n_alleles", "reason", descending=[False, True, True, False])
-
-
-def _by_source(mix: pl.DataFrame) -> pl.DataFrame:
-    if "contig" not in mix.columns:
-        return mix
-    return mix.group_by("source", maintain_order=True).agg(pl.selectors.numeric().sum())
 
 
 def _figure(value: float | None, low: float | None, high: float | None, name: str = "") -> str:

@@ -30,7 +30,8 @@ from geno_model.scoring.score_vcf import ACCOUNTING_SOURCE, measure, score_vcf
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.vcf_io import TABLE_SCHEMA
 from geno_pipeline.build.accounting import count_alleles
-from geno_pipeline.build.variants import ingest_clinvar, ingest_gnomad
+from geno_pipeline.build.clinvar import ingest_clinvar
+from geno_pipeline.build.gnomad import ingest_gnomad
 from tests.shared_data import SHARED, needs_shared_data, shared_genome
 from tests.tiny_release import VCF_HEADER, TinyRelease, build_release, every_kind, every_reason, vcf_text, write_fasta
 from tests.unit.encoders import tiny_encoder

@@ -27,6 +27,24 @@ def make_genome(folder: Path, lengths: dict[str, int], *, n_spans: dict[str, tup
     return Genome.open(folder / "ref.fa", cache_dir=folder / "cache")
 
 
+#               1234567890
+REPEATED = "ACGTACGTAC" * 300
+VCF_HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+
+
+def repeated_genome(folder: Path) -> Genome:
+    """Contigs `chr1` and `chr2`, both REPEATED."""
+    (folder / "ref.fa").write_text(f">chr1\n{REPEATED}\n>chr2\n{REPEATED}\n")
+    return Genome.open(folder / "ref.fa", cache_dir=folder / "cache")
+
+
+def write_vcf(folder: Path, records: list[str], header: str = VCF_HEADER, name: str = "in.vcf") -> Path:
+    """A VCF of records whose columns are parted by blanks."""
+    path = folder / name
+    path.write_text("\n".join([header, *(record.replace(" ", "\t") for record in records)]) + "\n")
+    return path
+
+
 def base(genome: Genome, contig: str, pos: int) -> str:
     """The reference base at a 1-based position."""
     return chr(genome.bases(contig)[pos - 1])
@@ -43,8 +61,10 @@ def snvs(genome: Genome, contig: str, positions: list[int]) -> list[tuple[str, i
 
 
 def gnomad(alleles: list[tuple[str, int, str, str]], af: float = 0.2) -> pl.DataFrame:
-    """GnomadVariants of SNVs with one frequency."""
-    return pl.DataFrame([(*a, 0, af) for a in alleles], schema=GnomadVariants.empty().schema, orient="row")
+    """GnomadVariants of SNVs with one frequency, and none by population."""
+    schema = GnomadVariants.empty().schema
+    n_unknown = len(schema) - 6
+    return pl.DataFrame([(*a, 0, af, *[None] * n_unknown) for a in alleles], schema=schema, orient="row")
 
 
 def clinvar(alleles: list[tuple[str, int, str, str]], clnsig: str = "P", gene: str | None = "G") -> pl.DataFrame:

@@ -179,7 +179,7 @@ def test_no_records(genome: Genome) -> None:
     alleles = to_alleles(records(), genome, mark_duplicates=True)
     assert alleles.is_empty() and alleles.schema == to_alleles(records(("chr1", 4, "C", "T")), genome).schema
     assert account(alleles, "test").is_empty()
-    assert wrong_build_message(alleles) is None
+    assert wrong_build_message(alleles, genome, []) is None
 
 
 def test_left_align_of_known_alleles(genome: Genome) -> None:
@@ -202,19 +202,21 @@ def test_left_align_of_known_alleles(genome: Genome) -> None:
 def test_wrong_build_is_told_from_enough_alleles_only(genome: Genome) -> None:
     right = [("chr1", pos, CHR1[pos - 1], "ACGT"["ACGT".index(CHR1[pos - 1]) - 1]) for pos in range(30, 50)]
     wrong = [("chr1", pos, "ACGT"["ACGT".index(CHR1[pos - 1]) - 1], CHR1[pos - 1]) for pos in range(30, 50)]
-    assert wrong_build_message(to_alleles(records(*right), genome)) is None
-    assert wrong_build_message(to_alleles(records(*wrong[:19]), genome)) is None
-    assert wrong_build_message(to_alleles(records(*right, *wrong), genome)) is None  # exactly half
-    message = wrong_build_message(to_alleles(records(*right[1:], *wrong), genome))
+    assert wrong_build_message(to_alleles(records(*right), genome), genome, []) is None
+    assert wrong_build_message(to_alleles(records(*wrong[:19]), genome), genome, []) is None
+    assert wrong_build_message(to_alleles(records(*right, *wrong), genome), genome, []) is None  # exactly half
+    message = wrong_build_message(to_alleles(records(*right[1:], *wrong), genome), genome, [])
     assert message is not None and "20 of the first 39" in message and "build" in message
 
 
 @needs_shared_data
 def test_another_build_is_told_from_real_data() -> None:
-    lines = pl.concat([chunk.lines for chunk in read_vcf_chunks(SHARED / "grch37" / "clinvar.vcf.gz")])
-    assert wrong_build_message(to_alleles(lines, shared_genome("grch37"))) is None
-    early = lines.filter(pl.col("pos") < 990_000)  # the first Mb is all that the GRCh38 file holds of chr1
-    assert wrong_build_message(to_alleles(early, shared_genome("grch38"))) is not None
+    (chunk,) = read_vcf_chunks(SHARED / "grch37" / "clinvar.vcf.gz")
+    genome, other = shared_genome("grch37"), shared_genome("grch38")
+    assert wrong_build_message(to_alleles(chunk.lines, genome), genome, chunk.header) is None
+    early = chunk.lines.filter(pl.col("pos") < 990_000)  # the first Mb is all that the GRCh38 file holds of chr1
+    message = wrong_build_message(to_alleles(early, other), other, ["##reference=GRCh37"])
+    assert message is not None and "the FASTA is GRCh38 by its contig lengths, its header says GRCh37" in message
 
 
 @needs_shared_data

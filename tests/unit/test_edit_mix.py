@@ -8,15 +8,23 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_contracts import EditMix, HoldoutChr, ReferenceWindows, validate
+from data_contracts import (
+    EditMix,
+    HoldoutChr,
+    HoldoutRegions,
+    MixReport,
+    PhasedHaplotypes,
+    ReferenceWindows,
+    TrainingEdits,
+    validate,
+)
 from geno_model.genomics.genome import Genome
-from geno_pipeline.build.edit_mix import MixError, calibration_reserved, candidates, plan, room
-from geno_pipeline.build.holdouts import REGION_SCHEMA
+from geno_pipeline.build.edit_mix import MixError, calibration_reserved, candidates, mix_report, plan, room
 from geno_pipeline.build.windows import assign_windows, reference_windows
 from tests.unit.build_inputs import SHARES, STRIDE_BP, WINDOW_BP, clinvar, gnomad, make_genome, snvs
 
 SETTINGS = {"seed": 3, "calibration_fraction": 0.5}
-NO_REGIONS = pl.DataFrame(schema=REGION_SCHEMA)
+NO_REGIONS = HoldoutRegions.empty()
 LENGTHS = {"1": WINDOW_BP + 3 * STRIDE_BP, "2": WINDOW_BP + 2 * STRIDE_BP, "21": WINDOW_BP}
 
 
@@ -32,6 +40,12 @@ def windows(genome: Genome) -> pl.DataFrame:
     return validate(ReferenceWindows, pl.concat(frames))
 
 
+def region(*spans: tuple[str, int, int]) -> pl.DataFrame:
+    """Blocked spans."""
+    rows = [(*span, "holdout-haplotypes", "span") for span in spans]
+    return pl.DataFrame(rows, schema=HoldoutRegions.empty().schema, orient="row")
+
+
 def _sources(mix: pl.DataFrame) -> dict[str, int]:
     return dict(mix.group_by("source").agg(pl.col("n_rows").sum()).rows())
 
@@ -39,41 +53,74 @@ def _sources(mix: pl.DataFrame) -> dict[str, int]:
 def test_the_mix_is_exact_where_sources_allow(genome: Genome, windows: pl.DataFrame) -> None:
     common = pl.concat([gnomad(snvs(genome, c, list(range(200, 12_000, 100)))) for c in ("1", "2", "21")])
     pathogenic = clinvar(snvs(genome, "1", list(range(250, 20_000, 500))))
-    mix, report = plan(windows, common, pathogenic, NO_REGIONS, edits_per_window=8, shares=SHARES, **SETTINGS)
+    mix = plan(windows, common, pathogenic, NO_REGIONS, edits_per_window=8, shares=SHARES, **SETTINGS)
     validate(EditMix, mix)
     # 7 training windows (4 + 3), 56 rows: 22.4, 16.8, 11.2, 5.6
     assert _sources(mix) == {"gnomad": 22, "synthetic_snv": 17, "synthetic_indel": 11, "clinvar": 6}
     assert set(mix["contig"]) == {"1", "2"}
-    whole = report.filter(pl.col("contig") == "*")
-    assert whole["requested"].to_list() == whole["obtained"].to_list() == [22, 17, 11, 6]
-    assert whole["substituted"].to_list() == [0, 0, 0, 0]
     spread = mix.filter(pl.col("source") == "synthetic_snv")["n_rows"].to_list()
     assert sorted(spread) == [2, 2, 2, 2, 3, 3, 3]
-    by_contig = report.filter(pl.col("contig") != "*").group_by("source").agg(pl.col("obtained").sum())
-    assert dict(by_contig.rows()) == _sources(mix)
+
+
+def test_mnvs_and_complex_indels_hold_their_shares_exactly(windows: pl.DataFrame) -> None:
+    shares = {"synthetic_indel": 0.5, "synthetic_snv": 0.5}
+    kinds = {"mnv_share": 0.3, "complex_share": 0.05}
+    mix = plan(windows, gnomad([]), clinvar([]), NO_REGIONS, edits_per_window=100, shares=shares, **kinds, **SETTINGS)
+    validate(EditMix, mix)
+    assert mix.select("n_mnv", "n_complex").sum().row(0) == (105, 18)  # of 350: 122.5 special ones, 6 of 7 are MNVs
+    assert (mix["n_mnv"] + mix["n_complex"] <= mix["n_rows"]).all()
+    assert mix.filter(pl.col("source") == "synthetic_snv").select("n_mnv", "n_complex").sum().row(0) == (0, 0)
+    of_window = mix.filter(pl.col("source") == "synthetic_indel")["n_mnv"]
+    assert of_window.max() - of_window.min() <= 1  # type: ignore[operator]
+    none = plan(
+        windows, gnomad([]), clinvar([]), NO_REGIONS, edits_per_window=8, shares=shares,
+        mnv_share=0.0, complex_share=0.0, **SETTINGS,
+    )  # fmt: skip
+    assert none.select("n_mnv", "n_complex").sum().row(0) == (0, 0)
 
 
 def test_a_dry_source_is_made_up_by_synthetic_snvs_and_said(genome: Genome, windows: pl.DataFrame) -> None:
     pathogenic = clinvar(snvs(genome, "1", [5_000, 6_000]))
-    mix, report = plan(windows, gnomad([]), pathogenic, NO_REGIONS, edits_per_window=10, shares=SHARES, **SETTINGS)
+    mix = plan(windows, gnomad([]), pathogenic, NO_REGIONS, edits_per_window=10, shares=SHARES, **SETTINGS)
     assert _sources(mix) == {"synthetic_snv": 21 + 28 + 5, "synthetic_indel": 14, "clinvar": 2}
-    whole = report.filter(pl.col("contig") == "*").select("source", "requested", "obtained", "substituted").rows()
-    assert whole == [
+    rows = _rows_of(mix)
+    report = validate(MixReport, mix_report(mix, rows, PhasedHaplotypes.empty(), SHARES, 0.1))
+    assert report.filter(pl.col("by") == "source").drop("by").rows() == [
         ("gnomad", 28, 0, 28),
         ("synthetic_snv", 21, 54, 0),
         ("synthetic_indel", 14, 14, 0),
         ("clinvar", 7, 2, 5),
     ]
+    assert report.filter(pl.col("by") == "synthetic_indel").drop("by").rows() == [
+        ("insertion or deletion", 11, 11, None), ("MNV", 2, 2, None), ("complex indel", 1, 1, None),
+    ]  # fmt: skip
+    assert report.filter(pl.col("by") == "k").select("value", "requested", "obtained").rows() == [
+        ("1", 63, 69), ("2 or 3", 7, 1),
+    ]  # fmt: skip
+    assert report.filter(pl.col("by") == "multi_edit")["obtained"].to_list() == [0, 1]
+    for by in ("source", "edit_type", "contig", "k"):
+        assert report.filter(pl.col("by") == by)["obtained"].sum() == 70
+
+
+def _rows_of(mix: pl.DataFrame) -> pl.DataFrame:
+    """Training rows that follow a plan in source and kind; one of them has two edits."""
+    rows = []
+    for contig, start, source, n, n_mnv, n_complex in mix.rows():
+        plain = [0 if source != "synthetic_indel" else 1] * (n - n_mnv - n_complex)
+        for code in [*plain, *[3] * n_mnv, *[4] * n_complex]:
+            edits = [{"pos": start + 1, "ref": "A", "alt": "C"}] * (1 if rows else 2)
+            row_id = f"{contig}:{start}:{len(rows)}"
+            rows.append((row_id, contig, start, start + WINDOW_BP, "0" * 64, source, len(edits), edits, code, 0))
+    return pl.DataFrame(rows, schema=TrainingEdits.empty().schema, orient="row")
 
 
 def test_the_plan_does_not_depend_on_the_order_of_its_inputs(genome: Genome, windows: pl.DataFrame) -> None:
     common = pl.concat([gnomad(snvs(genome, c, list(range(200, 20_000, 100)))) for c in ("1", "2")])
     pathogenic = clinvar(snvs(genome, "2", [5_000, 6_000]))
     planned = partial(plan, regions=NO_REGIONS, edits_per_window=8, shares=SHARES, calibration_fraction=0.5)
-    mix, report = planned(windows, common, pathogenic, seed=3)
-    again, report_again = planned(windows.reverse(), common.reverse(), pathogenic.reverse(), seed=3)
-    assert mix.equals(again) and report.equals(report_again)
-    assert not planned(windows, common, pathogenic, seed=4)[0].equals(mix)
+    mix = planned(windows, common, pathogenic, seed=3)
+    assert planned(windows.reverse(), common.reverse(), pathogenic.reverse(), seed=3).equals(mix)
+    assert not planned(windows, common, pathogenic, seed=4).equals(mix)
 
 
 def test_who_may_be_trained_on(genome: Genome, windows: pl.DataFrame) -> None:
@@ -84,7 +131,7 @@ def test_who_may_be_trained_on(genome: Genome, windows: pl.DataFrame) -> None:
     significances = [("P", both), ("LP", snvs(genome, "1", [333])), ("B", snvs(genome, "1", [334]))]
     judged = pl.concat([clinvar(alleles, clnsig) for clnsig, alleles in significances])
     judged = pl.concat([judged, clinvar(snvs(genome, "21", [500]))])
-    regions = pl.DataFrame([("1", 1_000, 5_000, "holdout-haplotypes")], schema=REGION_SCHEMA, orient="row")
+    regions = region(("1", 1_000, 5_000))
     found = candidates(windows, common, judged, regions, **SETTINGS)
     assert found.filter(pl.col("source") == "clinvar")["pos"].sort().to_list() == [200, 333]
     taken = found.filter(pl.col("source") == "gnomad")
@@ -111,14 +158,12 @@ def test_reserved_share_is_about_right_and_per_allele() -> None:
 
 def test_room_by_hand_and_none_left(windows: pl.DataFrame) -> None:
     first = windows.head(1)  # core [0, 10,240)
-    regions = pl.DataFrame([("1", 5_000, 5_001, "holdout-clinvar")], schema=REGION_SCHEMA, orient="row")
+    regions = region(("1", 5_000, 5_001))
     # 10,240 - 15 positions have 16 bp in the core; 16 of them would cover base 5,000
     assert room(first, regions).tolist() == [10_240 - 15 - 16]
     within = pl.DataFrame({"contig": ["1"], "start_bp": [0], "end_bp": [100]})
     assert room(first, NO_REGIONS, within).tolist() == [100 - 15]
-    everything = pl.DataFrame(
-        [(c, 0, 50_000, "holdout-haplotypes") for c in LENGTHS], schema=REGION_SCHEMA, orient="row"
-    )
+    everything = region(*((c, 0, 50_000) for c in LENGTHS))
     with pytest.raises(MixError, match="Hold out less"):
         plan(windows, gnomad([]), clinvar([]), everything, edits_per_window=8, shares=SHARES, **SETTINGS)
     with pytest.raises(MixError, match="expected gnomad"):

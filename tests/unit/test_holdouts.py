@@ -1,20 +1,18 @@
-"""Holdouts, what they block, and that the leakage count can fail."""
+"""Which variants and haplotypes are held out, and what touches a span."""
 
 from __future__ import annotations
 
 import polars as pl
 import pytest
 
-from data_contracts import CalibrationScores, HoldoutChr, HoldoutClinvar, HoldoutHaplotypes, TrainingEdits, validate
+from data_contracts import HoldoutChr, HoldoutClinvar, HoldoutHaplotypes, validate
 from geno_pipeline.build.hashing import largest_remainder, stable_hash
 from geno_pipeline.build.holdouts import (
     HoldoutError,
     Spans,
-    blocked_regions,
     holdout_chr,
     holdout_clinvar,
     holdout_haplotypes,
-    leakage,
     touches,
 )
 from tests.unit.build_inputs import clinvar, haplotype
@@ -25,12 +23,6 @@ CHR = holdout_chr(["21"], [("1", 90_000, 200_000)], LENGTHS)
 
 def _alleles(*rows: tuple[str, int, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"contig": pl.String, "pos": pl.Int64, "ref": pl.String}, orient="row")
-
-
-def _training_row(pos: int, *, contig: str = "1", window: int = 0, more: int | None = None) -> pl.DataFrame:
-    edits = [{"pos": p, "ref": "A", "alt": "C"} for p in (pos, more) if p is not None]
-    row = (f"{contig}:{window}:0", contig, window, window + 12_288, "0" * 64, "gnomad", len(edits), edits, 0, 0)
-    return pl.DataFrame([row], schema=TrainingEdits.empty().schema, orient="row")
 
 
 def test_stable_hash_is_md5_of_the_documented_text() -> None:
@@ -100,15 +92,9 @@ def test_haplotypes_of_a_bin_go_together() -> None:
     assert all(holdout_haplotypes(cell, 0.5, seed, CHR.head(0)).height in (0, 2) for seed in range(8))
 
 
-def test_what_is_blocked_and_what_touches() -> None:
-    held = holdout_clinvar(clinvar([("1", 1_000, "A", "C")]), 1.0, 0, CHR)
-    regions = blocked_regions(CHR, held, haplotype([("1", 2_001, "A", "C"), ("1", 2_011, "A", "C")]))
-    assert regions.rows() == [
-        ("1", 90_000, 100_000, "holdout-chr"),
-        ("21", 0, 50_000, "holdout-chr"),
-        ("1", 997, 1_002, "holdout-clinvar"),  # the base at 999 and two to either side
-        ("1", 2_000, 2_011, "holdout-haplotypes"),
-    ]
+def test_what_touches() -> None:
+    spans = [("1", 997, 1_002), ("1", 2_000, 2_011), ("1", 90_000, 100_000), ("21", 0, 50_000)]
+    regions = pl.DataFrame(spans, schema=["contig", "start_bp", "end_bp"], orient="row")
     alleles = _alleles(
         ("1", 997, "A"), ("1", 998, "A"), ("1", 1_002, "A"), ("1", 1_003, "A"),
         ("1", 996, "AC"), ("1", 996, "ACG"), ("1", 2_000, "A"), ("1", 2_001, "A"), ("1", 2_011, "A"), ("1", 2_012, "A"),
@@ -125,48 +111,3 @@ def test_spans_merge_and_mask() -> None:
     assert (spans.starts.tolist(), spans.ends.tolist()) == ([5, 30], [12, 31])
     assert spans.mask(10, 32).nonzero()[0].tolist() == [0, 1, 20]
     assert not Spans.of(frame, "2").mask(0, 50).any()
-
-
-REGIONS = blocked_regions(
-    CHR,
-    holdout_clinvar(clinvar([("1", 1_000, "A", "C")]), 1.0, 0, CHR),
-    haplotype([("1", 2_001, "A", "C"), ("1", 2_011, "A", "C")]),
-)
-
-
-def _counts(rows: pl.DataFrame) -> list[int]:
-    found = leakage(rows, REGIONS)
-    assert found.select("holdout", "kind").rows() == [
-        ("holdout-chr", "edit"),
-        ("holdout-chr", "window"),
-        ("holdout-clinvar", "edit"),
-        ("holdout-haplotypes", "edit"),
-    ]
-    return found["n_rows"].to_list()
-
-
-@pytest.mark.parametrize(
-    ("planted", "expected"),
-    [
-        (_training_row(5_000), [0, 0, 0, 0]),
-        (_training_row(90_001, window=77_712), [1, 0, 0, 0]),
-        (_training_row(80_000, window=77_713), [0, 1, 0, 0]),
-        (_training_row(1_002), [0, 0, 1, 0]),  # another allele of the same codon
-        (_training_row(500, more=2_005), [0, 0, 0, 1]),  # the second edit alone
-        (_training_row(1_000, more=2_005), [0, 0, 1, 1]),
-        (_training_row(7, contig="21"), [1, 1, 0, 0]),
-        (_training_row(2_001, contig="X"), [0, 0, 0, 0]),
-    ],
-)
-def test_leakage_finds_each_kind_of_planted_row(planted: pl.DataFrame, expected: list[int]) -> None:
-    clean = pl.concat([_training_row(pos) for pos in (3_000, 4_000, 6_000)])
-    assert _counts(clean) == [0, 0, 0, 0]
-    assert _counts(pl.concat([clean, planted])) == expected
-
-
-def test_leakage_of_calibration_rows_by_allele() -> None:
-    schema = CalibrationScores.empty().schema
-    rows = [("1", pos, "A", "C", 0, "other", 0.4, "none", 0.1, 0.1) for pos in (1_000, 3_000, 2_005)]
-    assert _counts(pl.DataFrame(rows, schema=schema, orient="row")) == [0, 0, 1, 1]
-    assert _counts(CalibrationScores.empty()) == [0, 0, 0, 0]
-    assert _counts(TrainingEdits.empty()) == [0, 0, 0, 0]

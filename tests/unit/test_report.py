@@ -77,7 +77,7 @@ def inputs(share: float = 0.5, *, synthetic: bool = True) -> ReportInputs:
             }
         ),
         mix=pl.DataFrame(
-            {"source": ["gnomad", "clinvar"], "contig": ["chr1", "chr1"], "requested": [40, 10], "obtained": [40, 2]}
+            {"source": ["gnomad", "clinvar"], "requested": [40, 10], "obtained": [40, 2]}
         ),
         provenance={"commit": "0123abc", "machine": "Linux"},
         facts={"windows a position": "1.50"},

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from data_contracts import ContractViolationError, GnomadVariants
+from geno_pipeline.build.gnomad_fields import POPULATIONS
 from geno_pipeline.checks import contract_check
 from geno_pipeline.storage import (
     Storage,
@@ -37,6 +38,7 @@ def variants(contig: str, n_rows: int, af: float = 0.25) -> pl.DataFrame:
             "alt": ["C"] * n_rows,
             "edit_type": pl.Series([0] * n_rows, dtype=pl.UInt8),
             "af": pl.Series([af] * n_rows, dtype=pl.Float32),
+            **{f"af_{name}": pl.Series([None] * n_rows, dtype=pl.Float32) for name in POPULATIONS},
         }
     )
 

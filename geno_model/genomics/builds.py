@@ -1,0 +1,57 @@
+"""Which genome build a FASTA or a VCF is of, as far as contig lengths and headers tell (spec 1, 3).
+
+Belongs here: naming a build in a message to a person. Does not: deciding whether a file fits; the reference bases of
+its alleles do that (`alleles.wrong_build_message`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from geno_model.genomics.genome import plain_name
+
+_NAMES = [*map(str, range(1, 23)), "X", "Y"]
+# Lengths in bp of chromosomes 1 to 22, X and Y (Genome Reference Consortium; UCSC hg18; T2T-CHM13 v2.0).
+_LENGTHS_BP = {
+    "GRCh37": (
+        249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747,
+        135006516, 133851895, 115169878, 107349540, 102531392, 90354753, 81195210, 78077248, 59128983, 63025520,
+        48129895, 51304566, 155270560, 59373566,
+    ),
+    "GRCh38": (
+        248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422,
+        135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167,
+        46709983, 50818468, 156040895, 57227415,
+    ),
+    "NCBI36": (247249719,),
+    "T2T-CHM13": (248387328,),
+}  # fmt: skip
+_SPELLINGS = {
+    "GRCh37": r"grch37|hg19|b37|hs37d5|v37",
+    "GRCh38": r"grch38|hg38|b38|v38",
+    "NCBI36": r"ncbi36|hg18|b36",
+    "T2T-CHM13": r"chm13|t2t|hs1\b",
+}
+
+
+def build_of(lengths_bp: Mapping[str, int]) -> str | None:
+    """The build of which contigs (name -> length) have the lengths; None where no length is that of a known one."""
+    plain = {plain_name(name): length for name, length in lengths_bp.items()}
+    agreeing = {
+        build: sum(plain.get(name) == length for name, length in zip(_NAMES, known, strict=False))
+        for build, known in _LENGTHS_BP.items()
+    }
+    best = max(agreeing, key=agreeing.__getitem__)
+    return best if agreeing[best] else None
+
+
+def build_of_header(header: Iterable[str]) -> str | None:
+    """The build that a VCF's header lines name: by contig lengths, else by what it calls its reference."""
+    text = "\n".join(line for line in header if line.startswith("##"))
+    lengths = dict(re.findall(r"^##contig=<(?=.*\bID=([^,>]+))(?=.*\blength=(\d+))", text, flags=re.MULTILINE))
+    if found := build_of({name: int(length) for name, length in lengths.items()}):
+        return found
+    said = " ".join(re.findall(r"^##(?:reference=|contig=<.*assembly=)(.*)$", text, flags=re.MULTILINE)).lower()
+    named = [build for build, pattern in _SPELLINGS.items() if re.search(pattern, said)]
+    return named[0] if len(named) == 1 else None

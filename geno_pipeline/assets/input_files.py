@@ -1,0 +1,72 @@
+"""The input files: made elsewhere, watched here (group `inputs`, spec 3, 9).
+
+Concept: an input is an asset that Dagster only observes. Its data version is the SHA-256 of the files' content, so a
+file that was touched but not changed makes nothing stale, and a changed one what is made from it. A hash is kept beside
+the file's size and time (`<storage>/input_hashes.json`), so an unchanged file is read for it once.
+A synthetic profile has none of these: its inputs are the asset `demo_inputs`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from geno_pipeline.assets import PROFILE
+from geno_pipeline.storage import combined_sha256, file_sha256, replacing_file
+
+HASHES = "input_hashes.json"
+
+
+def version_of(paths: Sequence[Path], hashes: Path) -> dg.DataVersion:
+    """Data version over the names and the content of files; a file that is missing has a version of its own.
+
+    hashes: JSON file of path -> [size, time in ns, SHA-256] of earlier calls; brought up to date.
+    """
+    known = json.loads(hashes.read_text()) if hashes.is_file() else {}
+    found = {}
+    for path in paths:
+        stat = path.stat() if path.is_file() else None
+        stamp = [stat.st_size, stat.st_mtime_ns] if stat else [0, 0]
+        if known.get(str(path), [])[:2] != stamp:
+            known[str(path)] = [*stamp, file_sha256(path) if stat else "missing"]
+        found[path.name] = known[str(path)][2]
+    with replacing_file(hashes) as temporary:
+        temporary.write_text(json.dumps(known, sort_keys=True, indent=1))
+    return dg.DataVersion(combined_sha256(found))
+
+
+def input_asset(name: str, paths: Sequence[Path], description: str) -> dg.SourceAsset:
+    """An observed asset over the files of one input."""
+
+    @dg.observable_source_asset(
+        name=f"{name}_files",
+        group_name="inputs",
+        description=description,
+        metadata={"paths": dg.MetadataValue.md("  \n".join(str(path) for path in paths))},
+    )
+    def observe() -> dg.DataVersion:
+        return version_of(paths, PROFILE.storage / HASHES)
+
+    return observe
+
+
+def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
+    several = [] if given is None else [given] if isinstance(given, Path) else list(given)
+    return [PROFILE.input_path(path) for path in several]
+
+
+INPUT_ASSETS = (
+    []
+    if PROFILE.synthetic
+    else [
+        input_asset("reference", _paths(PROFILE.inputs.reference), "The reference genome's FASTA."),
+        input_asset("gnomad", _paths(PROFILE.inputs.gnomad), "Population sites with frequencies, VCF or BCF."),
+        input_asset("clinvar", _paths(PROFILE.inputs.clinvar), "The ClinVar release, VCF."),
+        input_asset("phased", _paths(PROFILE.inputs.phased), "Phased genotypes, VCF or BCF."),
+        input_asset("genes", _paths(PROFILE.inputs.genes), "Gene models, GTF or GFF3; none is allowed."),
+        input_asset("repeats", _paths(PROFILE.inputs.repeats), "Repeats, RepeatMasker, UCSC or BED; none is allowed."),
+    ]
+)

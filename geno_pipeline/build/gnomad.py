@@ -1,0 +1,186 @@
+"""Population sites (gnomAD or the like) as a table of common alleles (spec 3).
+
+Belongs here: which alleles are common, and what several files (exomes and genomes) say of one allele together.
+Does not belong here: the spellings of frequencies in INFO (`gnomad_fields`), reading and counting alleles (`variants`).
+
+Concept: an allele is one row, in however many files it stands. A joined frequency is (sum of AC) / (sum of AN), which
+is never above the highest of the files. So one pass keeps what is common in any file; only where contigs stand in
+more than one file a second pass looks up those alleles among the rare ones of the other files. Memory holds alleles
+that are common somewhere, never the rare ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from data_contracts import GnomadVariants
+from geno_model.genomics.errors import InputError
+from geno_model.genomics.genome import Genome
+from geno_pipeline.build.gnomad_fields import COUNTS, POPULATIONS, Fields
+from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_order, record_rows
+
+MIN_AF = 0.01
+FIELDS_SHOWN = 8
+
+
+def ingest_gnomad(
+    paths: Iterable[Path],
+    genome: Genome,
+    contigs: Collection[str],
+    *,
+    an_where_af_missing: int | None = None,
+    min_af: float = MIN_AF,
+    source: str = "gnomad",
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Common alleles of population site files, with their frequency overall and in nine populations.
+
+    The frequency of an allele is its value in INFO `AF` or `AF_joint`; else `AC / AN`; else what the five populations
+    of the 1000 Genomes give; else `AC / an_where_af_missing`. See `gnomad_fields` for all spellings. An allele without
+    any of these, that nobody carries, or that is rarer than `min_af`, counts as `low_af`.
+
+    An allele that stands in several files has the frequency (sum of AC) / (sum of AN) if all of them give both, else
+    that of the first file; each population likewise. Only records that passed FILTER take part. The allele counts once
+    as retained (`low_af` if it is too rare now), in another file as `duplicate`, or `low_af` where it is rare.
+
+    Args:
+        paths: VCF files, whole or one a chromosome, of exomes, genomes or both, sorted or not; no index is needed.
+        contigs: names in the FASTA; an allele elsewhere counts as `contig_unknown`.
+        an_where_af_missing: number of chromosomes in the panel behind a site file that has AC alone.
+
+    Returns:
+        GnomadVariants frame (order: `contigs`, pos, ref, alt) and VariantAccounting frame.
+
+    Raises:
+        InputError: a file is missing, damaged, no VCF, of another build than the FASTA, or tells no frequency at all.
+    """
+    ledger = Ledger(source)
+    files = [_File(path, genome, an_where_af_missing) for path in paths]
+    has_several = len(files) > 1
+    common = [file.common(contigs, min_af, ledger, counts=has_several) for file in files]
+    columns = _no_alleles(counts=False).columns
+    alleles = ledger.move_duplicates(pl.concat([_no_alleles(counts=has_several), *common])).select(columns)
+    shared = [contig for contig, n in Counter(contig for file in files for contig in file.contigs).items() if n > 1]
+    if shared:
+        joined = _joined(_copies(files, common, shared)).select(columns)
+        is_rare = _is_rare(min_af)
+        ledger.move(joined.filter(is_rare), "low_af")
+        alleles = pl.concat([alleles.filter(~pl.col("contig").is_in(shared)), joined.filter(~is_rare)]).sort(KEY)
+    return in_contig_order(alleles.cast({"af": pl.Float32}), contigs), ledger.table()
+
+
+@dataclass
+class _File:
+    """A site file; `contigs` are those on which the first pass found alleles that can be judged."""
+
+    path: Path
+    genome: Genome
+    an_where_af_missing: int | None
+    contigs: set[str] = field(default_factory=set)
+
+    def common(self, contigs: Collection[str], min_af: float, ledger: Ledger, *, counts: bool) -> pl.DataFrame:
+        """Alleles that are common in this file; all are counted, the common ones as retained."""
+        found, fields, has_alleles, has_frequency = [_no_alleles(counts=counts)], None, False, False
+        for fields, alleles in self._chunks(contigs):
+            ledger.count(alleles.filter(pl.col("reason").is_not_null()))
+            judged = self._with_frequency(fields, alleles.filter(pl.col("reason").is_null()))
+            rare = pl.when(_is_rare(min_af)).then(pl.lit("low_af"))
+            found.append(_facts(fields, ledger.count(judged.with_columns(reason=rare)), counts=counts))
+            self.contigs |= set(judged["contig"].unique())
+            has_alleles = has_alleles or alleles.height > 0
+            has_frequency = (
+                has_frequency
+                or judged["af"].is_not_null().any()
+                or self._with_frequency(fields, alleles)["af"].is_not_null().any()
+            )
+        if fields and has_alleles and not has_frequency:
+            raise _no_frequency(self.path, fields)
+        return pl.concat(found)
+
+    def rare(self, wanted: pl.DataFrame, contigs: Collection[str]) -> pl.DataFrame:
+        """Those of the alleles `wanted` (KEY) that this file has, each once."""
+        by_contig = {str(contig): keys for (contig,), keys in wanted.group_by("contig")}
+        found = [_no_alleles(counts=True)]
+        for fields, alleles in self._chunks(contigs) if by_contig else ():
+            passed = alleles.filter(pl.col("reason").is_null())
+            here = passed.join(_nearby(by_contig, passed), on=KEY, how="semi", maintain_order="left")
+            found.append(_facts(fields, self._with_frequency(fields, here), counts=True))
+        return pl.concat(found).unique(KEY, keep="first", maintain_order=True)
+
+    def _chunks(self, contigs: Collection[str]) -> Iterator[tuple[Fields, pl.DataFrame]]:
+        """Alleles with info and place, as `Fields` asks for them."""
+        fields = None
+        for chunk, alleles in allele_chunks(self.path, self.genome, contigs):
+            fields = fields or Fields.of(chunk)
+            info = chunk.lines["info"].gather(record_rows(chunk.lines, alleles))
+            yield fields, alleles.with_columns(info.alias("info"), place="alt_index")
+
+    def _with_frequency(self, fields: Fields, alleles: pl.DataFrame) -> pl.DataFrame:
+        return alleles.with_columns(fields.frequency(alleles, self.an_where_af_missing))
+
+
+def _is_rare(min_af: float) -> pl.Expr:
+    af = pl.col("af")
+    return af.is_null() | af.is_nan() | (af <= 0) | (af < min_af)
+
+
+def _facts(fields: Fields, alleles: pl.DataFrame, *, counts: bool) -> pl.DataFrame:
+    """What is kept of an allele: KEY, edit_type, af (f64) and the columns of `Fields.details`."""
+    return alleles.select(*KEY, "edit_type", "af", *fields.details(counts=counts))
+
+
+def _no_alleles(*, counts: bool) -> pl.DataFrame:
+    """`_facts` of no allele."""
+    schema = {**GnomadVariants.empty().schema, "af": pl.Float64()}
+    return pl.DataFrame(schema=schema | (dict.fromkeys(COUNTS, pl.Int32()) if counts else {}))
+
+
+def _nearby(by_contig: dict[str, pl.DataFrame], alleles: pl.DataFrame) -> pl.DataFrame:
+    """Keys in the span of the alleles, so that few are compared with a chunk."""
+    parts = [keys.clear() for keys in by_contig.values()]
+    for (contig,), rows in alleles.group_by("contig"):
+        if (keys := by_contig.get(str(contig))) is not None:
+            pos = rows["pos"].sort()
+            parts.append(keys.filter(pl.col("pos").is_between(pos[0], pos[-1])))
+    return pl.concat(parts)
+
+
+def _copies(files: list[_File], common: list[pl.DataFrame], shared: list[str]) -> pl.DataFrame:
+    """All that the files say of alleles on `shared` contigs that are common in one of them, file after file."""
+    is_shared = pl.col("contig").is_in(shared)
+    own = [part.filter(is_shared).unique(KEY, keep="first", maintain_order=True) for part in common]
+    wanted = pl.concat(own).select(KEY).unique()
+    parts = []
+    for file, part in zip(files, own, strict=True):
+        elsewhere = wanted.filter(pl.col("contig").is_in(list(file.contigs))).join(part, on=KEY, how="anti")
+        parts += [part, file.rare(elsewhere, shared)]
+    return pl.concat(parts)
+
+
+def _joined(copies: pl.DataFrame) -> pl.DataFrame:
+    """One row an allele from its copies in several files, with joined frequencies."""
+
+    def frequency(part: str) -> pl.Expr:
+        ac, an, af = pl.col(f"ac{part}"), pl.col(f"an{part}"), pl.col(f"af{part}")
+        n_carried, n_all = ac.cast(pl.Float64).sum(), an.cast(pl.Float64).sum()
+        has_counts = (pl.len() > 1) & ac.is_not_null().all() & an.is_not_null().all() & (n_all > 0)
+        joined = pl.when(has_counts).then((n_carried / n_all).clip(0.0, 1.0)).otherwise(af.drop_nulls().first())
+        return joined.cast(pl.Float32 if part else pl.Float64).alias(f"af{part}")
+
+    parts = ["", *(f"_{name}" for name in POPULATIONS)]
+    return copies.group_by(KEY, maintain_order=True).agg(
+        pl.col("edit_type").first(), *(frequency(part) for part in parts)
+    )
+
+
+def _no_frequency(path: Path, fields: Fields) -> InputError:
+    names = ", ".join(fields.known[:FIELDS_SHOWN]) + (", ..." if len(fields.known) > FIELDS_SHOWN else "")
+    return InputError(
+        f"{path}: no allele has a frequency; expected AF, or AC and AN, in INFO, found {names or 'no fields'}; give a "
+        "sites file with AF or AC and AN, or, for one with AC alone, set inputs.an_where_af_missing in the profile to "
+        "the number of chromosomes in its panel"
+    )
