@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pysam
 import pytest
@@ -165,3 +166,13 @@ def test_a_file_of_another_build_stops_at_its_asset(dataset: Dataset) -> None:
     assert code == 1 and made == []
     assert "phased_haplotypes: InputError" in said and "reference bases" in said
     assert dataset.hashes() == before
+
+
+def test_the_readmes_queries_run(dataset: Dataset) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    queries = re.findall(r"```sql\n(.*?)```", readme, flags=re.DOTALL)
+    of_dataset = [query for query in queries if "training_states" not in query]  # which another test looks at
+    assert len(of_dataset) >= 4
+    for query in of_dataset:
+        found = duckdb.sql(query.replace("data/demo", str(dataset.storage))).pl()
+        assert found.height > 0, query
