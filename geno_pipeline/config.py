@@ -29,6 +29,7 @@ from geno_model.genomics.errors import InputError
 
 PROFILES = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "demo"
+CORPUS = "corpus"  # contig of sequences without coordinates
 
 
 class ProfileError(InputError):
@@ -53,6 +54,9 @@ class Inputs(Settings):
     genes: Path | None = Field(description="GTF or GFF3; without it every variant's region class is 'other'")
     repeats: tuple[Path, ...] | None = Field(
         description="RepeatMasker .out or BED files; without them every repeat class is 'none'"
+    )
+    corpus: Path | None = Field(
+        default=None, description="FASTA or Parquet of sequences without coordinates, as more windows to train on"
     )
     an_where_af_missing: int | None = Field(
         default=None, ge=1, description="chromosomes in the panel, for a site file that has AC but no AF and no AN"
@@ -234,6 +238,8 @@ class Profile(Settings):
             raise ValueError("a `demo` section if, and only if, `synthetic` is true")
         if self.demo is not None and {name for name, _ in self.demo.contigs} != set(self.contigs):
             raise ValueError("the same names in `contigs` and in `demo.contigs`")
+        if (self.inputs.corpus is not None) != (CORPUS in self.contigs):
+            raise ValueError(f"`{CORPUS}` among `contigs` if, and only if, `inputs.corpus` is given")
         if len(set(self.contigs)) < len(self.contigs):
             raise ValueError("contigs that are named once each")
         held = {*self.holdouts.contigs, *(span[0] for span in self.holdouts.spans)}

@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 import dagster as dg
 
 from geno_model.genomics.genome import Genome
+from geno_pipeline.build.corpus import GenomeWithCorpus
 from geno_pipeline.config import active_profile, digest
 from geno_pipeline.storage import contract_of, schema_version
 
@@ -86,9 +87,17 @@ def folder_asset(
     return wrap
 
 
-def open_genome() -> Genome:
+def open_reference() -> Genome:
     """The profile's reference genome; its memory-mapped bases are kept under the storage root."""
     return Genome.open(PROFILE.input_path(PROFILE.inputs.reference), cache_dir=PROFILE.storage)
+
+
+def open_genome() -> Genome:
+    """The reference genome and, where the profile has one, the contig of its corpus."""
+    if PROFILE.inputs.corpus is None:
+        return open_reference()
+    corpus = Genome.open(PROFILE.storage / "corpus" / "corpus.fa", cache_dir=PROFILE.storage)
+    return GenomeWithCorpus(open_reference(), corpus)
 
 
 def _with_types(function: Callable[..., Any]) -> Callable[..., Any]:

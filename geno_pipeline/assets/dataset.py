@@ -5,32 +5,41 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
-from geno_pipeline.assets import PROFILE, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, open_genome, open_reference, table_asset
 from geno_pipeline.build import edit_mix as mix
 from geno_pipeline.build import holdouts, regions, rows, validation, windows
-from geno_pipeline.pictures import bar_picture
+from geno_pipeline.config import CORPUS
+from geno_pipeline.pictures import bar_picture, coverage_picture, histogram_picture
 from geno_pipeline.storage import markdown_table
 
 HELD = PROFILE.holdouts
+BESIDE_REFERENCE = [] if PROFILE.inputs.corpus is None else [CORPUS]
 
 
 @table_asset("holdouts", settings=[HELD.contigs, HELD.spans], deps=["reference_genome"])
 def holdout_chr() -> pl.DataFrame:
     """Stretches of the genome that training never sees: no window, no variant."""
-    return holdouts.holdout_chr(HELD.contigs, HELD.spans, open_genome().contigs)
+    return holdouts.holdout_chr(HELD.contigs, HELD.spans, open_reference().contigs)
 
 
-@table_asset("windows", partitioned=True, settings=[PROFILE.windows], deps=["reference_genome"])
+@table_asset("windows", partitioned=True, settings=[PROFILE.windows], deps=["reference_genome", *BESIDE_REFERENCE])
 def reference_windows(context: dg.AssetExecutionContext, holdout_chr: pl.DataFrame) -> pl.DataFrame:
     """The genome cut into overlapping windows of 12,288 bases, without those that are mostly unknown."""
     genome, grid = open_genome(), PROFILE.windows
     frames = []
     for contig in context.partition_keys:
+        stride_bp = grid.window_bp if contig == CORPUS else grid.stride_bp  # a corpus is windows end to end
         frame, counts = windows.reference_windows(
-            genome, contig, grid.window_bp, grid.stride_bp, grid.max_n_fraction, holdout_chr
+            genome, contig, grid.window_bp, stride_bp, grid.max_n_fraction, holdout_chr
         )
         frames.append(frame)
-        context.add_asset_metadata({f"windows_{name}": value for name, value in counts.items()}, partition_key=contig)
+        held, length_bp = (frame["holdout"] != "").to_numpy(), genome.contigs[contig]
+        pictures = {
+            "coverage": coverage_picture(frame["start_bp"], frame["end_bp"], held, length_bp, contig),
+            "gc": histogram_picture(frame["gc"].to_numpy(), "share of G and C in a window", "windows", bins=40),
+        }
+        shown = {f"windows_{name}": value for name, value in counts.items()} | pictures
+        context.add_asset_metadata(shown, partition_key=contig)
     return pl.concat(frames)
 
 

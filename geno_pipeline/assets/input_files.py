@@ -67,6 +67,7 @@ INPUT_ASSETS = (
         input_asset("clinvar", _paths(PROFILE.inputs.clinvar), "The ClinVar release, VCF."),
         input_asset("phased", _paths(PROFILE.inputs.phased), "Phased genotypes, VCF or BCF."),
         input_asset("genes", _paths(PROFILE.inputs.genes), "Gene models, GTF or GFF3; none is allowed."),
+        input_asset("corpus", _paths(PROFILE.inputs.corpus), "Sequences without coordinates; none is allowed."),
         input_asset("repeats", _paths(PROFILE.inputs.repeats), "Repeats, RepeatMasker, UCSC or BED; none is allowed."),
     ]
 )

@@ -9,11 +9,12 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from geno_pipeline.assets import PROFILE, inputs, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, inputs, open_reference, table_asset
 from geno_pipeline.build.accounting import ELSEWHERE, count_alleles, in_order, parts_by_contig, require_all_counted
 from geno_pipeline.build.clinvar import ingest_clinvar, release_date, require_not_older
 from geno_pipeline.build.gnomad import ingest_gnomad
 from geno_pipeline.build.phased import ingest_phased
+from geno_pipeline.pictures import histogram_picture
 from geno_pipeline.storage import Storage, markdown_table, replacing_file, write_table
 
 CLINVAR_RELEASE = "clinvar_release.json"
@@ -35,12 +36,16 @@ def gnomad_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.D
     """Alleles that are common in the population, and so mostly harmless: trimmed, left-aligned, with frequency."""
     frame, accounting = ingest_gnomad(
         FILES["gnomad"],
-        open_genome(),
+        open_reference(),
         context.partition_keys,
         an_where_af_missing=PROFILE.inputs.an_where_af_missing,
         min_af=PROFILE.mix.min_af,
     )
     _account(context, storage, "gnomad", accounting)
+    for contig in context.partition_keys:
+        af = frame.filter(pl.col("contig") == contig)["af"].to_numpy()
+        picture = histogram_picture(af, "frequency of the alternate allele", "alleles", bins=40, log_x=True)
+        context.add_asset_metadata({"frequencies": picture}, partition_key=contig)
     return frame
 
 
@@ -52,7 +57,7 @@ def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.
     path, record = FILES["clinvar"][0], storage.path / CLINVAR_RELEASE
     release, before = release_date(path), _recorded_release(record)
     require_not_older(release, before, record)
-    frame, accounting = ingest_clinvar(path, open_genome(), context.partition_keys)
+    frame, accounting = ingest_clinvar(path, open_reference(), context.partition_keys)
     _account(context, storage, "clinvar", accounting)
     if release is not None:
         with replacing_file(record) as temporary:
@@ -67,7 +72,7 @@ def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.
 )
 def phased_haplotypes(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Two to eight alleles that lie together on one chromosome copy within 1,000 bp, and how many copies carry them."""
-    frame, accounting = ingest_phased(FILES["phased"][0], open_genome(), context.partition_keys)
+    frame, accounting = ingest_phased(FILES["phased"][0], open_reference(), context.partition_keys)
     _account(context, storage, "phased", accounting)
     return frame
 

@@ -26,6 +26,7 @@ from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_o
 
 MIN_AF = 0.01
 FIELDS_SHOWN = 8
+_MOST_PARTS = 32  # small frames that are kept apart; each costs memory of its own
 
 
 def ingest_gnomad(
@@ -90,6 +91,8 @@ class _File:
             judged = self._with_frequency(fields, alleles.filter(pl.col("reason").is_null()))
             rare = pl.when(_is_rare(min_af)).then(pl.lit("low_af"))
             found.append(_facts(fields, ledger.count(judged.with_columns(reason=rare)), counts=counts))
+            if len(found) > _MOST_PARTS:
+                found = [pl.concat(found, rechunk=True)]
             self.contigs |= set(judged["contig"].unique())
             has_alleles = has_alleles or alleles.height > 0
             has_frequency = (

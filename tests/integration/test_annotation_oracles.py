@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from geno_model.genomics import consequence, context
-from geno_model.genomics.annotation_io import read_genes, read_repeats
+from geno_model.genomics.annotation_io import read_genes
+from geno_model.genomics.repeats_io import read_repeats
 from tests.oracles import csq, overlap
 from tests.oracles.annotation_alleles import alleles_at, retained_alleles
 from tests.shared_data import SHARED, needs_shared_data, shared_genome

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pysam
 import pytest
@@ -160,12 +161,13 @@ def test_a_file_of_another_build_stops_at_its_asset(dataset: Dataset) -> None:
         moved = ["\t".join([contig, str(int(pos) + 1_000), *rest]) for contig, pos, *rest in records]
         return [*(line for line in lines if line.startswith("#")), *moved]
 
-    before = dataset.hashes()
+    before, sound = dataset.hashes(), (dataset.inputs / "phased.vcf.gz").read_bytes()
     dataset.rewrite("phased.vcf.gz", shift)
     code, made, said = dataset.make()
     assert code == 1 and made == []
     assert "phased_haplotypes: InputError" in said and "reference bases" in said
     assert dataset.hashes() == before
+    (dataset.inputs / "phased.vcf.gz").write_bytes(sound)
 
 
 def test_the_readmes_queries_run(dataset: Dataset) -> None:
@@ -174,5 +176,23 @@ def test_the_readmes_queries_run(dataset: Dataset) -> None:
     of_dataset = [query for query in queries if "training_states" not in query]  # which another test looks at
     assert len(of_dataset) >= 4
     for query in of_dataset:
-        found = duckdb.sql(query.replace("data/demo", str(dataset.storage))).pl()
-        assert found.height > 0, query
+        with duckdb.connect() as connection:
+            assert connection.sql(query.replace("data/demo", str(dataset.storage))).pl().height > 0, query
+
+
+def test_a_corpus_is_one_more_contig_to_train_on(dataset: Dataset) -> None:
+    before = dataset.hashes()
+    with gzip.open(dataset.inputs / "reference.fa.gz", "rt") as file:
+        held_out = file.read().split(">chr21")[1].split(">")[0].partition("\n")[2]
+    bases = np.frombuffer(b"ACGT", dtype=np.uint8)[np.random.default_rng(3).integers(4, size=40_000)]
+    text = f">one\n{bases.tobytes().decode()}\n>held out\n{held_out}\n"
+    (dataset.inputs / "corpus.fa").write_text(text)
+    dataset.settings["inputs"]["corpus"] = "corpus.fa"
+    dataset.settings["contigs"] = ["chr20", "chr21", "chr22", "corpus"]
+    code, made, said = dataset.make()
+    assert code == 0, said
+    windows = pl.read_parquet(dataset.storage / "reference_windows" / "corpus.parquet")
+    assert windows["start_bp"].to_list() == [0, 12_288, 24_576]  # of the held-out contig none
+    rows = pl.read_parquet(dataset.storage / "training_edits" / "corpus.parquet")
+    assert rows.height > 0 and set(rows["source"]) <= {"synthetic_snv", "synthetic_indel"}
+    assert {name: table for name, table in dataset.hashes().items() if name in before} == before

@@ -17,9 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_contracts.columns import ANNOTATED_REPEATS
-from geno_model.genomics.annotation_io import read_genes, read_repeats
+from geno_model.genomics.annotation_io import read_genes
 from geno_model.genomics.context import Context
 from geno_model.genomics.genome import Genome
+from geno_model.genomics.repeats_io import read_repeats
 from geno_pipeline.demo import DemoConfig, write_demo_inputs
 from tests.oracles.annotation_alleles import (
     KEY,

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from geno_model.genomics.annotation_io import read_genes, read_repeats
+from geno_model.genomics.annotation_io import read_genes
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
+from geno_model.genomics.repeats_io import read_repeats
 from tests.shared_data import SHARED, needs_shared_data
 
 
@@ -75,6 +76,77 @@ def test_gtf_and_gff3_give_the_same_table(genome: Genome, tmp_path: Path) -> Non
     assert rows(gtf, "transcript") == [("T1", 100, 400, "+"), ("T2", 500, 600, "-")]
     labels = gtf.select("contig", "transcript_id", "gene", "biotype").unique().sort("gene").rows()
     assert labels == [("chr1", "T1", "ABC", "protein_coding"), ("chr1", "T2", "G2", "protein_coding")]
+
+
+LINES = (("exon", 101, 200, "."), ("CDS", 151, 200, "0"), ("exon", 301, 400, "."), ("CDS", 301, 337, "1"))
+GFF3_LINES = (*LINES[:3], ("CDS", 301, 340, "1"))  # its CDS holds the stop codon
+STOP = ("stop_codon", 338, 340, "0")
+# layout: contig, attributes of the transcript's features, their lines, lines of parents
+LAYOUTS = {
+    "GENCODE GTF": (
+        "chr1", 'gene_id "ENSG1.2"; transcript_id "T1"; gene_type "protein_coding"; gene_name "ABC"; '
+        'transcript_type "protein_coding"; transcript_name "ABC-201"; exon_number 1; level 2;', (*LINES, STOP), "",
+    ),
+    "Ensembl GTF": (
+        "1", 'gene_id "ENSG1"; gene_version "2"; transcript_id "T1"; transcript_version "4"; exon_number "1"; '
+        'gene_name "ABC"; gene_source "havana"; gene_biotype "protein_coding"; transcript_biotype "protein_coding";',
+        (*LINES, STOP), "",
+    ),
+    "RefSeq GTF": (
+        "NC_000001.11", 'gene_id "ABC"; transcript_id "T1"; db_xref "GeneID:7"; gbkey "mRNA"; gene "ABC"; '
+        'product "made up"; transcript_biotype "mRNA"; exon_number "1";', (*LINES, STOP), "",
+    ),
+    "GENCODE GFF3": (
+        "chr1", "ID=exon:T1:1;Parent=T1;gene_id=ENSG1.2;transcript_id=T1;gene_type=protein_coding;gene_name=ABC;"
+        "transcript_type=protein_coding;transcript_name=ABC-201;level=2", (*GFF3_LINES, STOP),
+        "chr1|HAVANA|gene|101|400|.|+|.|ID=ENSG1.2;gene_id=ENSG1.2;gene_type=protein_coding;gene_name=ABC\n"
+        "chr1|HAVANA|transcript|101|400|.|+|.|ID=T1;Parent=ENSG1.2;gene_id=ENSG1.2;transcript_id=T1;"
+        "gene_type=protein_coding;gene_name=ABC;transcript_type=protein_coding\n",
+    ),
+    "Ensembl GFF3": (
+        "1", "Parent=transcript:T1;Name=ENSE1;constitutive=0;exon_id=ENSE1;rank=1;version=2", GFF3_LINES,
+        "1|ensembl_havana|gene|101|400|.|+|.|ID=gene:ENSG1;Name=ABC;biotype=protein_coding;gene_id=ENSG1\n"
+        "1|ensembl_havana|mRNA|101|400|.|+|.|ID=transcript:T1;Parent=gene:ENSG1;Name=ABC-201;biotype=protein_coding\n",
+    ),
+    "RefSeq GFF3": (
+        "NC_000001.11", "ID=exon-T1-1;Parent=rna-T1;Dbxref=GeneID:7,GenBank:T1;gbkey=mRNA;gene=ABC;transcript_id=T1",
+        GFF3_LINES,
+        "NC_000001.11|BestRefSeq|gene|101|400|.|+|.|ID=gene-ABC;Dbxref=GeneID:7;Name=ABC;gbkey=Gene;gene=ABC;"
+        "gene_biotype=protein_coding\n"
+        "NC_000001.11|BestRefSeq|mRNA|101|400|.|+|.|ID=rna-T1;Parent=gene-ABC;Name=T1;gbkey=mRNA;gene=ABC\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_transcript_is_the_same_in_all_published_layouts(genome: Genome, tmp_path: Path, layout: str) -> None:
+    contig, attributes, lines, parents = LAYOUTS[layout]
+    features = "".join(
+        f"{contig}|x|{kind}|{start}|{end}|.|+|{phase}|{attributes}\n" for kind, start, end, phase in lines
+    )
+    genes = read_genes(write(tmp_path / "genes.txt", parents + features), genome)
+    assert rows(genes, "exon") == [("T1", 100, 200, "+"), ("T1", 300, 400, "+")]
+    assert rows(genes, "CDS") == [("T1", 150, 200, "+"), ("T1", 300, 340, "+")]
+    assert rows(genes, "transcript") == [("T1", 100, 400, "+")]
+    assert genes.select("contig", "gene", "biotype").unique().rows() == [("chr1", "ABC", "protein_coding")]
+
+
+def test_refseqs_gtf_names_transcripts_without_a_record_by_their_gene(genome: Genome, tmp_path: Path) -> None:
+    gtf = """
+        NC_000001.11|BestRefSeq|gene|101|400|.|+|.|gene_id "ABC"; transcript_id ""; gbkey "Gene"; gene "ABC";
+        NC_000001.11|BestRefSeq|exon|101|400|.|+|.|gene_id "ABC"; transcript_id "NM_1.2"; transcript_biotype "mRNA";
+        NC_000001.11|BestRefSeq|CDS|151|270|.|+|0|gene_id "ABC"; transcript_id "NM_1.2"; gbkey "CDS"; gene "ABC";
+        NC_012920.1|RefSeq|CDS|11|40|.|+|0|gene_id "ND1"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND1";
+        NC_012920.1|RefSeq|CDS|51|79|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND2";
+        NC_012920.1|RefSeq|stop_codon|80|80|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gene "ND2";
+    """
+    genes = read_genes(write(tmp_path / "a.gtf", gtf), genome)
+    assert rows(genes, "CDS") == [("ND1", 10, 40, "+"), ("ND2", 50, 80, "+"), ("NM_1.2", 150, 270, "+")]
+    assert rows(genes, "transcript") == [("ND1", 10, 40, "+"), ("ND2", 50, 80, "+"), ("NM_1.2", 100, 400, "+")]
+    # Only the exons say the biotype.
+    assert genes.filter(pl.col("contig") == "chr1").select("gene", "biotype").unique().rows() == [
+        ("ABC", "protein_coding")
+    ]
 
 
 def test_ncbi_names_split_stop_codons_and_shared_exons(genome: Genome, tmp_path: Path) -> None:
@@ -170,6 +242,39 @@ def test_bed(genome: Genome, tmp_path: Path) -> None:
         read_repeats(bare, genome, "sine")
     with pytest.raises(InputError, match="holds no repeats"):
         read_repeats(write(tmp_path / "c.bed", "# nothing\n"), genome)
+
+
+RMSK = """
+    585|463|13|6|17|chr1|10|40|-960|+|(TAACCC)n|Simple_repeat|Simple_repeat|1|471|0|1
+    585|3612|114|215|13|chr1|50|90|-910|-|L1MC5a|LINE|L1|399|1712|483|2
+    585|30|94|19|10|chr1|100|150|-850|+|tRNA-Ala|tRNA|tRNA|1|50|0|3
+"""
+TANDEM = "585|chr1|200|220|trf|2|10.0|2|100|0|40|50|50|0|0|1.0|AC\n"
+DUPLICATED = "585|chr1|300|350|chr5:180|0|+|chr5|180|230|" + "|".join(["7"] * 20) + "\n"
+
+
+@pytest.mark.parametrize("has_bin", [True, False])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (RMSK, [(10, 40, "simple"), (50, 90, "transposon")]),
+        (TANDEM, [(200, 220, "simple")]),
+        (DUPLICATED, [(300, 350, "segmental_dup")]),
+    ],
+)
+def test_ucsc_tables_as_dumped_and_as_the_table_browser_gives_them(
+    genome: Genome, tmp_path: Path, text: str, expected: list[tuple[int, int, str]], has_bin: bool
+) -> None:
+    lines = textwrap.dedent(text).strip().splitlines()
+    if not has_bin:
+        lines = ["#made|by|the|table|browser", *(line.split("|", 1)[1] for line in lines)]
+    repeats = read_repeats(write(tmp_path / "table.txt.gz", "\n".join(lines) + "\n"), genome)
+    assert repeats.select("start_bp", "end_bp", "repeat_class").rows() == expected
+
+
+def test_a_table_of_something_else_is_refused(genome: Genome, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lines are malformed"):
+        read_repeats(write(tmp_path / "x.txt", "rs1|chr1|A|G\n"), genome)
 
 
 @pytest.fixture(scope="module")

@@ -76,9 +76,7 @@ def inputs(share: float = 0.5, *, synthetic: bool = True) -> ReportInputs:
                 "n_alleles": [1000, 234, 7],
             }
         ),
-        mix=pl.DataFrame(
-            {"source": ["gnomad", "clinvar"], "requested": [40, 10], "obtained": [40, 2]}
-        ),
+        mix=pl.DataFrame({"source": ["gnomad", "clinvar"], "requested": [40, 10], "obtained": [40, 2]}),
         provenance={"commit": "0123abc", "machine": "Linux"},
         facts={"windows a position": "1.50"},
     )
