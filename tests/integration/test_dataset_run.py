@@ -35,7 +35,7 @@ class Dataset:
     """A folder with inputs and a profile, in which the dataset is made."""
 
     def __init__(self, folder: Path) -> None:
-        self.inputs, self.storage, self._profile = folder / "inputs", folder / "data", folder / "own.yaml"
+        self.inputs, self.storage, self.profile = folder / "inputs", folder / "data", folder / "own.yaml"
         self.inputs.mkdir()
         write_demo_inputs(self.inputs, DemoConfig(seed=1, contigs=CONTIGS, n_samples=12))
         self.settings: dict[str, Any] = yaml.safe_load((PROFILES / "demo.yaml").read_text())
@@ -48,9 +48,9 @@ class Dataset:
 
     def make(self) -> tuple[int, list[str], str]:
         """Run `build_dataset`: exit code, the assets that were made, and all that was said."""
-        self._profile.write_text(yaml.safe_dump(self.settings))
+        self.profile.write_text(yaml.safe_dump(self.settings))
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
-        command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(self._profile)]
+        command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(self.profile)]
         done = subprocess.run(
             [*command, "--job", "build_dataset"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
         )
@@ -196,3 +196,22 @@ def test_a_corpus_is_one_more_contig_to_train_on(dataset: Dataset) -> None:
     rows = pl.read_parquet(dataset.storage / "training_edits" / "corpus.parquet")
     assert rows.height > 0 and set(rows["source"]) <= {"synthetic_snv", "synthetic_indel"}
     assert {name: table for name, table in dataset.hashes().items() if name in before} == before
+
+
+def test_rows_are_the_same_in_a_process_of_their_own_and_one_contig_at_a_time(dataset: Dataset) -> None:
+    dataset.settings["executor"] = "multiprocess"
+    assert dataset.make()[0] == 0
+    path = dataset.storage / "training_edits" / "chr22.parquet"
+    before = path.read_bytes()
+    path.unlink()
+    runs = {"GENO_RUNS": str(dataset.storage / "dagster"), "DAGSTER_HOME": str(REPOSITORY / "dagster_home")}
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "geno_pipeline.definitions"]
+    done = subprocess.run(
+        [*command, "--select", "training_edits", "--partition", "chr22"],
+        cwd=REPOSITORY,
+        env=os.environ | runs | {"GENO_PROFILE": str(dataset.profile)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert path.read_bytes() == before
