@@ -5,35 +5,51 @@ Does not belong here: windows of the reference (`windows`); from there on a corp
 
 Concept: each sequence gives as many whole windows as fit, from its start; the windows that are kept stand end to end in
 one contig called `corpus`, so every step after this one can use them. Rows of it have no coordinate in the genome and
-can meet no holdout by position; so they are kept away by sequence. Of the held-out DNA every 32nd 32-mer is known; a
-window in which 64 or more of them occur, on either strand, shares about 2,000 bases with it and is left out. 32-mers of
-period 6 or less are not counted, since they occur everywhere.
+can meet no holdout by position; so they are kept away by sequence. Of the held-out DNA every 32nd 32-mer is known, and
+where it lies. A window in which 16 of them occur, on either strand, at the distances that they have in the held-out DNA
+shares about 500 bases with ONE place of it and is left out. Hits at many places are no sign: a transposon has copies
+everywhere, and most windows of any human chromosome hold 64 of the 32-mers of 10 Mb of another one. 32-mers of period 6
+or less are not known, since they occur everywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pysam
 from numpy.typing import NDArray
 
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
+from geno_model.genomics.text_input import open_bytes
 from geno_pipeline.config import CORPUS
 
 SEQUENCE_COLUMNS = ("sequence", "text", "seq")
 K = 32  # bases that fill 64 bits
-MOST_SHARED = 64  # k-mers of held-out DNA in a window, exclusive
+MOST_SHARED = 16  # k-mers in a window that lie as in one place of held-out DNA, exclusive
 _MAX_PERIOD = 6
 _PARQUET_ROWS = 256
+_BLOCK_BP = 4 << 20  # a multiple of K
+_SLOT_BITS = 25
 _CODE = np.full(256, 4, dtype=np.uint8)
 _CODE[list(b"ACGTacgt")] = [0, 1, 2, 3, 0, 1, 2, 3]
 _BASES = np.frombuffer(b"ACGTN", dtype=np.uint8)
+
+
+class HeldOutKmers(NamedTuple):
+    """32-mers of held-out DNA."""
+
+    values: NDArray[np.uint64]  # as `kmers` writes them, ascending, each once
+    places_bp: NDArray[np.int64]  # where each begins (the first, of several), all stretches end to end
+    slots: NDArray[np.bool_]  # (2 ** 25,) whether one of them has this `_slot`: most others are told from it at once
 
 
 def write_corpus(
@@ -43,7 +59,7 @@ def write_corpus(
 
     Args:
         path: FASTA (plain, gzip, bgzip) or Parquet with a text column `sequence`, `text` or `seq`.
-        held_out: stretches of the reference, ASCII, that no window may share about 2,000 bases with.
+        held_out: stretches of the reference, ASCII, that no window may share about 500 bases with.
 
     Returns:
         Counts: sequences, windows, kept, dropped_n, dropped_duplicate, dropped_held_out.
@@ -54,35 +70,51 @@ def write_corpus(
     if not path.is_file():
         raise InputError(f"corpus {path} is not there; correct inputs.corpus, or leave it out")
     known, counts, seen = held_out_kmers(held_out), Counter(), set[bytes]()
-    with out.open("wb") as fasta:
-        fasta.write(f">{CORPUS}\n".encode())
-        for sequence in _sequences(path):
-            counts["sequences"] += 1
-            codes = _CODE[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
-            for window in codes[: len(codes) // window_bp * window_bp].reshape(-1, window_bp):
-                counts["windows"] += 1
-                reason = _reason(window, max_n_fraction, known, seen)
-                counts[reason] += 1
-                if reason == "kept":
-                    fasta.write(_BASES[window].tobytes() + b"\n")
-    if not counts["kept"]:
-        raise InputError(
-            f"corpus {path} gives no window: {counts['sequences']} sequences hold {counts['windows']} windows of "
-            f"{window_bp:,} bases, all of them left out; give longer sequences of known bases"
-        )
+    temporary = out.with_name(f".{out.name}.unfinished")
+    try:
+        with temporary.open("wb") as fasta:
+            fasta.write(f">{CORPUS}\n".encode())
+            for sequence in _sequences(path):
+                counts["sequences"] += 1
+                codes = _CODE[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+                for window in codes[: len(codes) // window_bp * window_bp].reshape(-1, window_bp):
+                    counts["windows"] += 1
+                    reason = _reason(window, max_n_fraction, known, seen)
+                    counts[reason] += 1
+                    if reason == "kept":
+                        fasta.write(_BASES[window].tobytes() + b"\n")
+        if not counts["kept"]:
+            raise InputError(
+                f"corpus {path} gives no window: {counts['sequences']} sequences hold {counts['windows']} windows of "
+                f"{window_bp:,} bases, all of them left out; give longer sequences of known bases"
+            )
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
     names = ("sequences", "windows", "kept", "dropped_n", "dropped_duplicate", "dropped_held_out")
     return {name: counts[name] for name in names}
 
 
-def held_out_kmers(stretches: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint64]:
-    """Sorted 32-mers at every 32nd base of the stretches, without N and without those of a short period."""
-    found = [np.empty(0, dtype=np.uint64)]
+def held_out_kmers(stretches: Iterable[NDArray[np.uint8]]) -> HeldOutKmers:
+    """32-mers at every 32nd base of stretches (ASCII), without N and without those of a short period."""
+    values, places_bp, begin = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int64)], 0
     for bases in stretches:
-        rows = _CODE[bases[: len(bases) // K * K]].reshape(-1, K)
-        is_simple = [(rows[:, period:] == rows[:, :-period]).all(axis=1) for period in range(1, _MAX_PERIOD + 1)]
-        rows = rows[(rows < 4).all(axis=1) & ~np.any(is_simple, axis=0)]
-        found.append(kmers(rows.reshape(-1))[::K] if len(rows) else found[0])
-    return np.unique(np.concatenate(found))
+        for first in range(0, len(bases) // K * K, _BLOCK_BP):
+            block = bases[first : first + _BLOCK_BP]
+            rows = _CODE[block[: len(block) // K * K]].reshape(-1, K)
+            is_simple = [(rows[:, period:] == rows[:, :-period]).all(axis=1) for period in range(1, _MAX_PERIOD + 1)]
+            used = np.flatnonzero((rows < 4).all(axis=1) & ~np.any(is_simple, axis=0))
+            values.append(kmers(rows.reshape(-1) & np.uint8(3))[::K][used])
+            places_bp.append(begin + first + used * K)
+        begin += len(bases)
+    unique, of = np.unique(np.concatenate(values), return_index=True)
+    slots = np.zeros(1 << _SLOT_BITS, dtype=np.bool_)
+    slots[_slot(unique)] = True
+    return HeldOutKmers(unique, np.concatenate(places_bp)[of], slots)
+
+
+def _slot(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return (values * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _SLOT_BITS)
 
 
 def kmers(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -94,21 +126,27 @@ def kmers(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return value
 
 
-def n_shared(window: NDArray[np.uint8], known: NDArray[np.uint64]) -> int:
-    """How many 32-mers of a window of codes 0..4 (4: N) are known, on the strand that has more of them."""
-    if not len(known) or len(window) < K:
+def n_shared(window: NDArray[np.uint8], known: HeldOutKmers) -> int:
+    """How many known 32-mers a window of codes 0..4 (4: N) shares with one place, on the strand that has more of them.
+
+    One place: they are as far from each other in the window as in the held-out DNA.
+    """
+    if not len(known.values) or len(window) < K:
         return 0
     most = 0
     complement = np.array([3, 2, 1, 0, 4], dtype=np.uint8)[window][::-1]
     for strand in (window, complement):
         has_n = np.convolve(strand == 4, np.ones(K, dtype=np.int64))[K - 1 : len(strand)] > 0
-        values = kmers(strand & np.uint8(3))[~has_n]
-        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        most = max(most, int(np.count_nonzero(known[place] == values)))
+        values = kmers(strand & np.uint8(3))
+        hits = np.flatnonzero(known.slots[_slot(values)] & ~has_n)
+        nearest = np.minimum(np.searchsorted(known.values, values[hits]), len(known.values) - 1)
+        is_known = known.values[nearest] == values[hits]
+        _, counts = np.unique(known.places_bp[nearest[is_known]] - hits[is_known], return_counts=True)
+        most = max(most, int(counts.max(initial=0)))
     return most
 
 
-def _reason(window: NDArray[np.uint8], max_n_fraction: float, known: NDArray[np.uint64], seen: set[bytes]) -> str:
+def _reason(window: NDArray[np.uint8], max_n_fraction: float, known: HeldOutKmers, seen: set[bytes]) -> str:
     if np.count_nonzero(window == 4) > max_n_fraction * len(window):
         return "dropped_n"
     digest = hashlib.sha256(window.tobytes()).digest()
@@ -123,18 +161,28 @@ def _sequences(path: Path) -> Iterator[str]:
         is_parquet = file.read(4) == b"PAR1"
     if not is_parquet:
         try:
+            with open_bytes(path, "corpus") as stream:
+                stream.peek(1)  # it knows a bgzip file without its end
             with pysam.FastxFile(str(path)) as records:
                 yield from (record.sequence for record in records if record.sequence)
         except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"corpus {path}: no readable FASTA or Parquet ({error}); give one of them") from error
         return
-    table = pq.ParquetFile(path)
+    try:
+        table = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"corpus {path} is truncated or damaged ({error}); copy or download it again") from error
     column = next((name for name in SEQUENCE_COLUMNS if name in table.schema_arrow.names), None)
     if column is None:
         raise InputError(
             f"corpus {path} has the columns {', '.join(table.schema_arrow.names[:8])}, expected a text column "
             f"{', '.join(SEQUENCE_COLUMNS)}; rename it"
         )
+    kind = table.schema_arrow.field(column).type
+    if kind not in (pa.string(), pa.large_string()):
+        raise InputError(f"corpus {path} has {kind} in its column {column}, expected text; convert it")
     for batch in table.iter_batches(_PARQUET_ROWS, columns=[column]):
         yield from (text for text in batch.column(0).to_pylist() if text)
 
