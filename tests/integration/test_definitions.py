@@ -90,7 +90,7 @@ def test_missing_inputs_end_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--profile", "chr99"), "profile: found 'chr99', expected one of demo, real"),
+        (("--profile", "chr99"), "profile: found 'chr99', expected one of chr21, demo, real"),
         (("--job", "nothing"), "--job: found 'nothing', expected one of build_dataset"),
         (("--data", "here"), "found --data here, expected none"),
     ],

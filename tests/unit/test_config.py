@@ -92,7 +92,7 @@ def test_missing_section_and_bad_files(tmp_path: Path) -> None:
         load_profile(path)
     with pytest.raises(ProfileError, match="cannot be read"):
         load_profile(tmp_path / "absent.yaml")
-    with pytest.raises(ProfileError, match="found 'chr99', expected one of demo, real"):
+    with pytest.raises(ProfileError, match="found 'chr99', expected one of chr21, demo, real"):
         load_profile("chr99")
 
 
