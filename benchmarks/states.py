@@ -52,7 +52,7 @@ def random_shard(first: int, n: int, d_state: int, rng: np.random.Generator) -> 
     tokens = rng.integers(3, 4_099, (2, n_steps, 4), dtype=np.int32)
     locus = rng.standard_normal((n_steps, 2, d_state), dtype=np.float32)
     at = np.arange(n_steps, dtype=np.int32)
-    return rows, ShardColumns(unit(n), unit(n_steps), locus, at, tokens[0], tokens[1])
+    return rows, ShardColumns(unit(n), unit(n_steps), at, tokens[0], tokens[1], locus)
 
 
 def megabytes(shards: list[Shard]) -> int:
@@ -113,7 +113,7 @@ def measured(folder: Path, n_rows: int, d_state: int, rng: np.random.Generator) 
     rates += compare(f"MB read, d = {d_state}", {"read_states": read, "polars, explode": read_lists}, rounds=2)
     opened = StateStore(store)
     numbers = rng.integers(0, len(opened), N_RANDOM)
-    row_ids = opened.row_ids[numbers]
+    row_ids = opened.keys["row_id"][numbers]
 
     def random_rows() -> int:
         return len(opened.rows(opened.find(row_ids)).keys)

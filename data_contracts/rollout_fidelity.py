@@ -1,4 +1,4 @@
-"""How well the predictor follows chains of held-out edits, beside "no change" (spec 4, 6)."""
+"""How well the predictor follows chains of held-out edits, beside no change, ridge and random weights (spec 4, 6)."""
 
 from __future__ import annotations
 
@@ -22,3 +22,5 @@ class RolloutFidelity(columns.Table):
     l2: float = pa.Field(ge=0, description="mean distance of predicted and actual state")
     naive_cosine: float = pa.Field(description="the same for no change")
     naive_l2: float = pa.Field(ge=0, description="the same for no change")
+    ridge_skill: float = pa.Field(nullable=True, description="skill of ridge regression on the predictor's inputs")
+    random_skill: float = pa.Field(nullable=True, description="skill of a predictor with random weights")

@@ -144,9 +144,12 @@ class Carbon(Settings):
 
 
 class Encoder(Settings):
-    """Pretraining of the demo encoder, or the published one to use instead (spec 2)."""
+    """Pretraining of the demo encoder, or another one to use instead (spec 2)."""
 
     carbon: Carbon = Carbon()
+    folder: Path | None = Field(
+        default=None, description="a local encoder to make all states with, such as an `adapted_encoder`"
+    )
 
     hidden: int = Field(default=128, gt=0)
     layers: int = Field(default=4, gt=0)
@@ -156,6 +159,12 @@ class Encoder(Settings):
     learning_rate: float = Field(default=3e-3, gt=0)
     time_budget_s: float | None = Field(default=None, gt=0, description="stop earlier, at this many seconds")
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _one_encoder(self) -> Encoder:
+        if self.folder is not None and self.carbon.use:
+            raise ValueError("`folder` or `carbon.use`, not both: a run has one encoder")
+        return self
 
 
 class State(Settings):
@@ -167,7 +176,9 @@ class State(Settings):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="the encoder's arithmetic; refused where its noise hides an SNV"
     )
-    context: Literal["none", "sixmer", "locus"] = "locus"
+    context: Literal["none", "sixmer", "locus", "pool"] = Field(
+        default="pool", description="what the predictor knows of the DNA around an edit (RFC 0006)"
+    )
 
 
 class Model(Settings):
@@ -176,8 +187,26 @@ class Model(Settings):
     size: Literal["demo", "small", "base"] = "demo"
     steps: int = Field(gt=0)
     batch_size: int = Field(default=256, gt=0)
+    micro_batch: int | None = Field(default=None, gt=0, description="rows at once, where a whole batch is too much")
     learning_rate: float = Field(default=3e-4, gt=0)
+    bf16: bool = Field(default=False, description="the predictor's blocks in bfloat16")
+    save_every: int = Field(default=500, gt=0, description="steps between two states that a killed run goes on from")
+    validate_every: int = Field(default=500, gt=0, description="steps between two looks at the holdouts")
+    tensorboard: bool = Field(default=False, description="event files in <storage>/tensorboard")
     seed: int = 2
+
+
+class Adapt(Settings):
+    """Phase 2: LoRA of the encoder, made by the job `adapt_encoder` alone (spec 4)."""
+
+    steps: int = Field(default=40, gt=0)
+    batch_size: int = Field(default=8, ge=2, description="rows of edits a step; each window is encoded whole")
+    learning_rate: float = Field(default=1e-5, gt=0, description="of the adapters")
+    predictor_learning_rate: float | None = Field(default=3e-4, gt=0, description="null: the predictor stays as it is")
+    rank: int = Field(default=16, gt=0)
+    alpha: int = Field(default=32, gt=0)
+    last_layers: int = Field(default=8, gt=0, description="layers that get adapters, counted from the last")
+    seed: int = 3
 
 
 class Calibration(Settings):
@@ -225,6 +254,7 @@ class Profile(Settings):
     encoder: Encoder
     state: State = State()
     model: Model
+    adapt: Adapt = Adapt()
     calibration: Calibration
     evaluation: Evaluation = Evaluation()
     release: Release

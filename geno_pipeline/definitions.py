@@ -12,6 +12,7 @@ from geno_pipeline import checks  # noqa: E402
 from geno_pipeline.assets import (  # noqa: E402
     PROFILE,
     TABLES,
+    adapt,
     dataset,
     evaluation,
     input_files,
@@ -24,7 +25,7 @@ from geno_pipeline.assets import (  # noqa: E402
 from geno_pipeline.storage import Storage, TableIO  # noqa: E402
 
 storage = Storage(root=str(PROFILE.storage))
-assets = dg.load_assets_from_modules([reference, variants, dataset, states, model, evaluation, release])
+assets = dg.load_assets_from_modules([reference, variants, dataset, states, model, adapt, evaluation, release])
 watched = input_files.INPUT_ASSETS
 executors = {
     "in_process": dg.in_process_executor,
@@ -32,7 +33,8 @@ executors = {
         {"start_method": {"forkserver": {"preload_modules": ["geno_pipeline.definitions"]}}}
     ),
 }
-UNUSED = dg.AssetSelection.assets(states.UNUSED_ENCODER) | dg.AssetSelection.groups("inputs")
+INPUTS = dg.AssetSelection.groups("inputs")
+UNUSED = dg.AssetSelection.assets(*states.UNUSED_ENCODERS, "adapted_encoder") | INPUTS
 DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
@@ -43,6 +45,7 @@ defs = dg.Definitions(
     jobs=[
         dg.define_asset_job("build_dataset", selection=dg.AssetSelection.groups(*DATASET_GROUPS)),
         dg.define_asset_job("train_model", selection=dg.AssetSelection.groups("encoder", "states", "model") - UNUSED),
+        dg.define_asset_job("adapt_encoder", selection=dg.AssetSelection.assets("adapted_encoder").upstream() - INPUTS),
         dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation")),
         dg.define_asset_job("release", selection=dg.AssetSelection.groups("release")),
         *([dg.define_asset_job("observe_inputs", selection=[asset.key for asset in watched])] if watched else []),

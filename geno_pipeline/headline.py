@@ -59,7 +59,7 @@ def skill_table(rollout: pl.DataFrame) -> Table:
     """Skill on held-out chromosomes or spans: by edit type for one edit, and by number of edits."""
     title = "Skill on holdout-chr: share of the change of state foreseen (no change = 0)"
     table = Table(title=title, title_justify="left")
-    for name in ("edits", "type", "n", "skill", "95 % interval", "L2 of model", "L2 of no change"):
+    for name in ("edits", "type", "n", "skill", "95 % interval", "ridge", "random weights"):
         table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)
     rows = rollout.filter((pl.col("holdout") == "holdout-chr") & pl.col("k").is_not_null())
     for row in rows.iter_rows(named=True):
@@ -69,8 +69,8 @@ def skill_table(rollout: pl.DataFrame) -> Table:
             f"{row['n']:,}",
             _number(row["skill"]),
             _interval(row["skill_low"], row["skill_high"]),
-            f"{row['l2']:.5f}",
-            f"{row['naive_l2']:.5f}",
+            _number(row["ridge_skill"]),
+            _number(row["random_skill"]),
         )
     return table
 

@@ -34,6 +34,7 @@ from geno_model.encoder.folder import (
     read_config,
     save_encoder,
 )
+from geno_model.encoder.pool_shift import measure_sixmer_states
 from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling, centered_sums, pool_bounds, unit
 from geno_model.encoder.state_contract import ContractMismatchError, StateContract
 from geno_model.genomics.errors import InputError
@@ -75,6 +76,7 @@ class CarbonStateEncoder:
         if attention_pooling is not None:
             attention_pooling = attention_pooling.to(self.device).requires_grad_(False)
         self._attention_pooling = attention_pooling
+        self._sixmer_states: Tensor | None = None
 
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any], device: str | torch.device = "cpu") -> CarbonStateEncoder:
@@ -107,6 +109,16 @@ class CarbonStateEncoder:
         """The frozen input embeddings of the DNA tokens in compact numbering: (4099, d_state) float32."""
         table = self.model.get_parameter("model.embed_tokens.weight")
         return table[self.dna_offset : self.dna_offset + N_COMPACT].detach().float().clone()
+
+    def sixmer_states(self) -> Tensor:
+        """The mean hidden state of each DNA token, (4099, d_state): measured at the first call if nobody gave it."""
+        if self._sixmer_states is None:
+            self._sixmer_states = measure_sixmer_states(self)
+        return self._sixmer_states
+
+    def set_sixmer_states(self, table: Tensor) -> None:
+        """Take a table (4099, d_state) that was measured before (`pool_shift.load_sixmer_states`)."""
+        self._sixmer_states = table
 
     def require_linear_pooling(self) -> None:
         """Raise `EncoderSettingsError` unless a pool is a plain mean, which the shared-prefix pass is built on."""

@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.pool_shift import add_shifts
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
 from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
@@ -48,6 +49,7 @@ class EncodedWindow:
     reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre.
     locus (sumK, 2, d): hidden states of the reference window at tokens c - 1 and c of each edit (zeros for c - 1 = -1).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
+    shift (sumK, 2 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
     """
 
     reference: Tensor
@@ -55,6 +57,7 @@ class EncodedWindow:
     locus: Tensor
     tokens_before: Tensor
     tokens_after: Tensor
+    shift: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +111,61 @@ def encode_window(
     reference = centered_sums(hidden, low, high)
 
     shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract.fit_side)
-    sums = torch.empty((sum(map(len, chains)), encoder.d_state), dtype=torch.float64)
+    n_steps = torch.tensor([len(edits) for edits in chains])
+    sums = torch.empty((int(n_steps.sum()), encoder.d_state), dtype=torch.float64)
+    shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), len(sums))
     n_batch_tokens = _batch_tokens(encoder, n_needed, int(shared.length.max(initial=0)), memory_bytes)
     for batch in shared.batches(n_batch_tokens):
         chain = torch.from_numpy(batch.chain)
         sums[batch.row] = reference[chain] + _changes(encoder, cache, hidden, batch, low[chain])
+        shifts.add(batch.row, batch.chain, batch.first, batch.length, batch.ids)
     for row, edited, chain in moved:  # cut on the left: every six-mer has another frame, so nothing can be shared
         edited_ids = torch.from_numpy(sixmer_ids(edited).astype(np.int64))
         full, _ = encoder.hidden_states(torch.cat([torch.tensor([DNA_OPEN]), edited_ids])[None])
         sums[row] = centered_sums(full[0, 1:], low[chain : chain + 1], high[chain : chain + 1])[0]
+        pooled = edited_ids.numpy()[None, : int(high[chain])]
+        row_, chain_, first, length = (np.array([value]) for value in (row, chain, 0, pooled.shape[1]))
+        shifts.add(row_, chain_, first, length, pooled)
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
     locus = torch.stack([hidden[(loci - 1).clamp(min=0)] * (loci > 0)[:, None], hidden[loci]], dim=1)
-    return EncodedWindow(unit(reference), unit(sums), locus, before, after)
+    shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
+    return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shifts:
+    """The sums behind `EncodedWindow.shift`, taken up batch by batch: sums (sumK, 2 d), or (sumK, 0) if nobody asked.
+
+    table (4099, d) six-mer states; hidden (T, d) and ids (T,) of the reference window; low (n,) first token of each
+    chain's pool.
+    """
+
+    table: Tensor
+    hidden: Tensor
+    ids: Ints
+    low: Ints
+    sums: Tensor
+
+    @classmethod
+    def of(cls, encoder: CarbonStateEncoder, hidden: Tensor, ids: Ints, low: Ints, n_rows: int) -> _Shifts:
+        table = encoder.sixmer_states() if encoder.contract.context == "pool" else torch.empty(0, 0)
+        sums = torch.zeros((n_rows, 2 * table.shape[1]), dtype=torch.float64)
+        return cls(table, hidden, ids, low, sums)
+
+    def add(self, row: Ints, chain: Ints, first: Ints, length: Ints, ids: NDArray[np.integer]) -> None:
+        """Take up m edited windows, as `_Suffixes` has them."""
+        if self.table.numel() == 0 or ids.shape[1] == 0:
+            return
+        column = np.arange(ids.shape[1])
+        token = first[:, None] + column
+        is_pooled = (column < length[:, None]) & (token >= self.low[chain][:, None])
+        token = np.minimum(token, len(self.ids) - 1)
+        add_shifts(self.sums, self.table, self.hidden, row, token, self.ids[token], ids, is_pooled)
+
+    def relative_to(self, reference: Tensor) -> Tensor:
+        """In units of the state: reference (sumK, d) is the sum over each row's pool before any edit."""
+        return (self.sums / reference.norm(dim=1, keepdim=True)).float()
 
 
 def _batch_tokens(encoder: CarbonStateEncoder, n_reference: int, longest: int, memory_bytes: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import BASES_PER_TOKEN
 
-Context = Literal["none", "sixmer", "locus"]
+Context = Literal["none", "sixmer", "locus", "pool"]
 FitRule = Literal["right", "opposite"]
 Pooling = Literal["centered_mean", "global_mean", "attention"]
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -1,8 +1,9 @@
 """An edit as a vector: position, type, alleles, and what the frozen encoder knows at the locus (spec 1).
 
 Five sub-encoders are concatenated and projected. Four are the seeds' (RFC-0003 section 3.4); the fifth, `context`, is
-the locus channel, with three settings: `none`, `sixmer` (input embeddings of the six-mers at the locus before
-and after the edit) and `locus` (`sixmer` and the reference hidden states at tokens c - 1 and c).
+the locus channel, with four settings: `none`, `sixmer` (input embeddings of the six-mers at the locus before
+and after the edit), `locus` (`sixmer` and the reference hidden states at tokens c - 1 and c) and `pool` (`locus` and
+the shift of the pool after this edit and those before it in the chain, RFC 0006).
 Alleles enter injectively: A-padded six-mer ids plus the true length (pitfall 14).
 Not here: how the tensors of a batch are made (`batch`).
 """
@@ -22,6 +23,7 @@ from geno_model.genomics.tokens import N_COMPACT
 from geno_model.predictor.batch import ModelBatch
 
 N_EDIT_TYPES = 6
+SMALLEST_SHIFT = 1e-8  # of a state of length 1; an edit right of its pool moves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class ActionConfig:
     d_pos: int = 128
     d_type: int = 64
     d_seq: int = 256
-    d_context: int = 128  # width of each of the six context slots
+    d_context: int = 128  # width of each of the six context slots, and half of that of the shift
     d_mlp: int = 1024
     dropout: float = 0.0
 
@@ -60,17 +62,19 @@ class AlleleEncoder(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens (N, 4), lengths (N,) -> (N, d_seq)."""
-        embedded = self.tokens(tokens) + self.slots + self.lengths(lengths)[:, None]
-        return self.transformer(embedded).mean(dim=1)
+        """tokens (N, 4), lengths (N,) -> (N, d_seq); each distinct allele is computed once (most are one base)."""
+        distinct, index = torch.unique(torch.cat([tokens, lengths[:, None]], dim=1), dim=0, return_inverse=True)
+        embedded = self.tokens(distinct[:, :-1]) + self.slots + self.lengths(distinct[:, -1:])
+        return self.transformer(embedded).mean(dim=1)[index]
 
 
 class LocusEncoder(nn.Module):
-    """The `context` sub-encoder: six-mers before and after the edit, and the two locus states, each projected."""
+    """The `context` sub-encoder: six-mers before and after the edit, locus states, shift of the pool, all projected."""
 
     def __init__(self, config: ActionConfig, sixmer_embeddings: Tensor) -> None:
         super().__init__()
-        self.with_states = config.context == "locus"
+        self.with_states = config.context in ("locus", "pool")
+        self.with_shift = config.context == "pool"
         # The frozen encoder's own table: part of the encoder's identity, so not saved with our weights.
         self.register_buffer(
             "sixmers", nn.functional.layer_norm(sixmer_embeddings, sixmer_embeddings.shape[1:]), persistent=False
@@ -79,15 +83,21 @@ class LocusEncoder(nn.Module):
         self.states = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context)) for _ in range(2)
         )
-        self.d_out = config.d_context * (LOCUS_TOKENS + (2 if self.with_states else 0))
+        self.shift = nn.Linear(2 * config.d_state + 1, 2 * config.d_context) if self.with_shift else None
+        n_slots = LOCUS_TOKENS + (2 if self.with_states else 0) + (2 if self.with_shift else 0)
+        self.d_out = config.d_context * n_slots
 
-    def forward(self, before: Tensor, after: Tensor, locus: Tensor) -> Tensor:
-        """before, after (N, 4) compact ids, locus (N, 2, d_state) -> (N, d_out)."""
+    def forward(self, before: Tensor, after: Tensor, locus: Tensor, shift: Tensor) -> Tensor:
+        """before, after (N, 4) compact ids, locus (N, 2, d_state), shift (N, 2 d_state) -> (N, d_out)."""
         table: Tensor = self.get_buffer("sixmers")
         old, new = table[before], table[after]
         parts = [self.tokens(torch.cat([old + new, new - old], dim=-1)).flatten(1)]
         if self.with_states:
             parts += [project(locus[:, index]) for index, project in enumerate(self.states)]
+        if self.shift is not None:
+            # A frame shift moves the pool ten times as far as one base: direction and size apart, both near 1.
+            size = shift.norm(dim=-1, keepdim=True).clamp(min=SMALLEST_SHIFT)
+            parts.append(self.shift(torch.cat([shift / size * shift.shape[-1] ** 0.5, size.log()], dim=-1)))
         return torch.cat(parts, dim=-1)
 
 
@@ -127,7 +137,8 @@ class ActionEncoder(nn.Module):
             alleles[n_edits:],
         ]
         if self.context is not None:
-            parts.append(self.context(batch.tokens_before[mask], batch.tokens_after[mask], batch.locus[mask]))
+            tokens = batch.tokens_before[mask], batch.tokens_after[mask]
+            parts.append(self.context(*tokens, batch.locus[mask], batch.shift[mask]))
         actions = self.padding.expand(*mask.shape, -1).clone()
         actions[mask] = self.project(torch.cat(parts, dim=-1)).to(actions.dtype)
         return actions

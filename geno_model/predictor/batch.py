@@ -26,7 +26,7 @@ class ModelBatch:
 
     state (B, d) unit; pool_token (B,); mask (B, K); rel_pos (B, K) 0-based bp in the window; edit_type (B, K);
     ref_tokens, alt_tokens (B, K, 4) and ref_lengths, alt_lengths (B, K) bp; tokens_before, tokens_after (B, K, 4);
-    locus (B, K, 2, d).
+    locus (B, K, 2, d); shift (B, K, 2 d), or (B, K, 0) unless the context is `pool`.
     """
 
     state: Tensor
@@ -41,6 +41,7 @@ class ModelBatch:
     tokens_before: Tensor
     tokens_after: Tensor
     locus: Tensor
+    shift: Tensor
 
     def rows(self, index: Tensor) -> ModelBatch:
         """The rows of `index`, without steps that none of them has."""
@@ -50,6 +51,10 @@ class ModelBatch:
             value: Tensor = getattr(self, field.name)[index]
             parts[field.name] = value if field.name in ("state", "pool_token") else value[:, :n_steps]
         return ModelBatch(**parts)
+
+    def to(self, device: torch.device) -> ModelBatch:
+        """The same on another device."""
+        return ModelBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class EditColumns:
     tokens_before: Tensor
     tokens_after: Tensor
     locus: Tensor
+    shift: Tensor
 
 
 def edit_columns(
@@ -75,6 +81,7 @@ def edit_columns(
     tokens_before: Tensor,
     tokens_after: Tensor,
     locus: Tensor,
+    shift: Tensor,
 ) -> EditColumns:
     """Tokenise the alleles and put everything in tensors."""
     ref_tokens, ref_lengths = allele_tokens(ref)
@@ -93,6 +100,7 @@ def edit_columns(
         tokens_before=tokens_before,
         tokens_after=tokens_after,
         locus=locus,
+        shift=shift,
     )
 
 
@@ -123,6 +131,7 @@ def model_batch(
         encoded.tokens_before,
         encoded.tokens_after,
         encoded.locus,
+        encoded.shift,
     )
     n_steps = torch.tensor([len(chain) for chain in chains])
     return collate(encoded.reference, torch.from_numpy(np.asarray(pool_tokens).astype(np.int64)), n_steps, columns)

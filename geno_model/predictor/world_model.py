@@ -36,11 +36,13 @@ class ModelConfig:
 
 def model_config(size: Size, d_state: int, context: Context) -> ModelConfig:
     """The sizes of spec 4: `base` about 40 M parameters, `small` about 22 M, `demo` for the embedded encoder."""
+    d_shift = 2 * d_state if context == "pool" else 0
     if size == "demo":  # some thousand rows are all it has to learn from, hence the dropout (RFC 0002)
-        action = ActionConfig(d_state, context, d_action=256, d_seq=64, d_context=64, d_mlp=512, dropout=0.4)
-        return ModelConfig(action, PredictorConfig(d_state, action.d_action, d_hidden=256, dropout=0.4))
+        action = ActionConfig(d_state, context, d_action=256, d_seq=64, d_context=64, d_mlp=512, dropout=0.25)
+        return ModelConfig(action, PredictorConfig(d_state, action.d_action, 256, dropout=0.25, d_shift=d_shift))
     action = ActionConfig(d_state, context)
-    return ModelConfig(action, PredictorConfig(d_state, action.d_action, d_hidden=768 if size == "small" else 1024))
+    d_hidden = 768 if size == "small" else 1_024
+    return ModelConfig(action, PredictorConfig(d_state, action.d_action, d_hidden, d_shift=d_shift))
 
 
 class WorldModel(nn.Module):
@@ -54,12 +56,24 @@ class WorldModel(nn.Module):
 
     def forward(self, batch: ModelBatch) -> Tensor:
         """Predicted unit states after edits 1..k: (B, K, d_state)."""
-        return self.predictor(batch.state, self.action_encoder(batch), batch.pool_token, batch.edit_type)
+        return self.predictor(batch.state, self.action_encoder(batch), batch.pool_token, batch.shift)
 
     @torch.inference_mode()
     def predict(self, batch: ModelBatch) -> Tensor:
-        """`forward` without gradient, in evaluation mode."""
+        """The trajectory of each row, `forward` without gradient and in evaluation mode: (B, K, d_state)."""
         return self.eval()(batch)
+
+    def predict_single(self, batch: ModelBatch) -> Tensor:
+        """The states after the edit of each row: (B, d_state). Rows of several edits are refused."""
+        n_steps = batch.mask.shape[1]
+        if n_steps != 1:
+            raise ValueError(f"predict_single takes rows of one edit, got up to {n_steps}: use predict_haplotype")
+        return self.predict(batch)[:, 0]
+
+    def predict_haplotype(self, batch: ModelBatch) -> Tensor:
+        """The state after all edits of each row: (B, d_state)."""
+        last = batch.mask.sum(dim=1) - 1
+        return self.predict(batch)[torch.arange(len(last), device=last.device), last]
 
     def n_parameters(self) -> dict[str, int]:
         """Trainable parameters of each part."""

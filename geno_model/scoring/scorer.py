@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
+from geno_model.encoder.pool_shift import load_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.context import Context, GcEdges
 from geno_model.genomics.genome import Genome
@@ -65,6 +66,8 @@ class Scorer:
             )
         calibration = read_calibration(model_dir / CALIBRATION, config.contract, config.gc_edges)
         encoder = load_encoder(find_encoder(model_dir, encoder_dir, config.contract), config.contract)
+        if config.contract.context == "pool":
+            load_sixmer_states(model_dir, encoder)
         model = WorldModel.load(model_dir, encoder.sixmer_embeddings())
         return cls(model_id, genome, encoder, model, context, Percentiles(calibration), config.gc_edges)
 

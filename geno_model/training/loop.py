@@ -1,7 +1,10 @@
 """The training loop: balanced batches of state rows, one loss, one checkpoint (spec 4).
 
-Deterministic: the same shards, settings and seeds give the same weights on the same machine and thread count. The batch
-of step i depends on (order seed, i) alone.
+Belongs here: the order of things in a run. Does not: which rows a batch has (`balance`), reading them (`batches`), the
+loss (`step`), resuming (`checkpoint`), figures of the holdouts (`monitor`), several processes (`distributed`).
+
+Deterministic: the same shards, settings and seeds give the same weights on the same machine and thread count, killed
+and resumed or not. Batch and dropout of step i depend on (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -13,29 +16,36 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
-from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import Size, WorldModel, model_config
-from geno_model.training.objective import last_step, raw_loss, safe_gain, skill, squared_distance
+from geno_model.training.batches import Batch, BatchSource
+from geno_model.training.checkpoint import Progress, load_progress, partial_folder, save_progress
+from geno_model.training.first_order import solve_first_order
+from geno_model.training.monitor import alerts, validate
+from geno_model.training.objective import last_step, skill, squared_distance
 from geno_model.training.schedule import adamw, wsd
-from geno_model.training.state_store import StateTable
+from geno_model.training.state_store import StateStore, StateTable
+from geno_model.training.step import BatchLoss
 
-TYPE_SHARES = {EditType.SNV: 0.4, EditType.INS: 0.2, EditType.DEL: 0.2, EditType.MNV: 0.1, EditType.INDEL: 0.1}
-MULTI_EDIT_SHARE = 0.1
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
 CLIP_NORM = 1.0
 LOG_EVERY = 25
-HELD_BACK_SHARE = 0.1
-MIN_GAIN_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How long and how fast; two recorded seeds, for initialisation and for the order of the data."""
+    """How long and how fast; two recorded seeds, for initialisation (and dropout) and for the order of the data.
+
+    micro_batch: rows that go through the model at once, all of a batch if None; the step is that of the whole batch.
+    bf16: the model's blocks in bfloat16. save_every, validate_every: steps.
+    """
 
     size: Size
     n_steps: int
@@ -43,182 +53,229 @@ class TrainingSettings:
     learning_rate: float
     seed_init: int
     seed_order: int
+    micro_batch: int | None = None
+    bf16: bool = False
+    save_every: int = 500
+    validate_every: int = 500
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a run did. `history`: a dict per logged step (step, loss as a share of that of no change, learning rate)."""
+    """What a run did. history: a dict per logged step (step, loss as a share of that of no change, learning rate);
+    validation: a dict per validated step and holdout (`monitor.figures_of`). Timings are of this process alone."""
 
     history: list[dict[str, float]]
+    validation: list[dict[str, Any]]
     n_rows: int
     n_parameters: dict[str, int]
     output_scale: float
     train_skill: float
-    gain: dict[str, float]
-    seconds: float
+    tuples_per_second: float
+    waiting_share: float
+    seconds_to_first_step: float
 
 
-def row_kinds(edit_type: NDArray[np.integer], k: NDArray[np.integer]) -> list[tuple[float, NDArray[np.bool_]]]:
-    """The kinds of rows that are balanced: (share of a batch, which rows) for each edit type, and for multi-edit rows.
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those of a run (`distributed`), and where it computes; alone and on the CPU unless told."""
 
-    A kind that has no rows is left out, and its share goes to the others in proportion.
+    rank: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")
+
+    def part(self, batch_size: int) -> slice:
+        """The rows of a global batch that are this process's."""
+        if batch_size % self.count:
+            raise ValueError(f"a batch of {batch_size} rows cannot be parted among {self.count} processes evenly")
+        return slice(self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count)
+
+
+@dataclass(slots=True)
+class Watchers:
+    """Who is told: progress(steps done, tuples/s of this run) after each step, alert(sentence) where figures are bad.
+
+    validation: rows of the holdouts, which are watched and choose nothing. tensorboard: folder of event files.
     """
-    kinds = [
-        (share * (1 - MULTI_EDIT_SHARE), (k == 1) & (edit_type == int(kind))) for kind, share in TYPE_SHARES.items()
-    ]
-    present = [(share, rows) for share, rows in [*kinds, (MULTI_EDIT_SHARE, k > 1)] if rows.any()]
-    total = sum(share for share, _ in present)
-    return [(share / total, rows) for share, rows in present]
+
+    progress: Callable[[int, float], None] | None = None
+    alert: Callable[[str], None] | None = None
+    validation: StateTable | None = None
+    tensorboard: Path | None = None
 
 
-def row_probabilities(
-    edit_type: NDArray[np.integer], k: NDArray[np.integer], held_back: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Probability of each row in a batch: types by their shares among single edits, 10 % multi-edit rows."""
-    probability = np.zeros(len(k))
-    for share, rows in row_kinds(edit_type, k):
-        probability[rows & ~held_back] = share / max(1, (rows & ~held_back).sum())
-    return probability / probability.sum()
-
-
-def held_back_rows(table: StateTable, seed: int) -> NDArray[np.bool_]:
-    """Rows (n,) of a tenth of the windows, chosen by the seed: not trained on, but used to fit the gains."""
-    windows = table.keys.select("contig", "window_start_bp").unique().sort("contig", "window_start_bp")
-    chosen = np.random.default_rng(seed).permutation(windows.height)[: round(HELD_BACK_SHARE * windows.height)]
-    marked = table.keys.join(
-        windows[chosen].with_columns(held=True), on=windows.columns, how="left", maintain_order="left"
-    )
-    return marked["held"].fill_null(False).to_numpy()
-
-
-def fit_gains(model: WorldModel, table: StateTable, held_back: NDArray[np.bool_]) -> dict[str, float]:
-    """Set the model's gain of each edit type from held-back single edits.
-
-    A type with fewer than 20 of them takes the smallest gain of its sort (edits that keep the length of the DNA, edits
-    that change it); a sort without any keeps 1.
-    """
-    edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
-    predicted = predict_table(model, table)
-    gains = {}
-    for kind in TYPE_SHARES:
-        rows = torch.from_numpy(held_back & (k == 1) & (edit_type == int(kind)))
-        if int(rows.sum()) >= MIN_GAIN_ROWS:
-            gains[kind] = safe_gain(predicted[rows, 0], table.targets[rows, 0], table.batch.state[rows])
-    for sort in ((EditType.SNV, EditType.MNV), (EditType.INS, EditType.DEL, EditType.INDEL)):
-        fallback = min((gains[kind] for kind in sort if kind in gains), default=1.0)
-        for kind in sort:
-            model.predictor.get_buffer("gain")[kind] = gains.get(kind, fallback)
-    return {kind.name: float(model.predictor.get_buffer("gain")[kind]) for kind in TYPE_SHARES}
-
-
-def naive_losses(
-    raw: NDArray[np.floating], edit_type: NDArray[np.integer], k: NDArray[np.integer]
-) -> NDArray[np.float32]:
-    """The mean loss of "no change" over the rows of each row's kind, (n,): what a row's loss is divided by.
-
-    One number for all would leave SNVs nothing to say: a frame-shifting indel moves the state some ten times as far.
-    """
-    naive = np.empty(len(k), dtype=np.float32)
-    for _, rows in row_kinds(edit_type, k):
-        naive[rows] = raw[rows].mean()
-    return naive
+def default_device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def train(
-    table: StateTable, settings: TrainingSettings, folder: Path, progress: Callable[[int, int], None] | None = None
+    store: StateStore,
+    settings: TrainingSettings,
+    folder: Path,
+    watchers: Watchers | None = None,
+    ranks: Ranks | None = None,
 ) -> TrainingResult:
-    """Train a world model on `table` and write the checkpoint folder (atomically, replacing an older one).
+    """Train a world model on `store` and write the checkpoint folder (atomically, replacing an older one).
 
-    The checkpoint holds the model's three files, `training.json` (settings, result) and `contract.json`.
+    The checkpoint holds the model's three files, `training.json` (settings, result) and `contract.json`. A run of the
+    same data and settings that was killed goes on where it last wrote `<folder>.partial`.
+    Raises `ResumeError` where an unfinished run of other data, settings or encoder lies there.
     """
-    started = time.monotonic()
+    began, watchers, ranks = time.monotonic(), watchers or Watchers(), ranks or Ranks(device=default_device())
     torch.use_deterministic_algorithms(True)
-    torch.manual_seed(settings.seed_init)
-    d_state = table.targets.shape[-1]
-    model = WorldModel(model_config(settings.size, d_state, table.contract.context), table.sixmer_embeddings)
-    moved = squared_distance(table.batch.state[:, None], table.targets)[table.batch.mask]
-    model.predictor.get_buffer("output_scale").fill_(float(moved.double().mean().sqrt()))
-    held_back = held_back_rows(table, settings.seed_order)
-    history = _optimise(model, table, settings, held_back, progress)
+    source = BatchSource(store, settings.batch_size, settings.seed_order)
+    run = _Run(_new_model(store, source.sample, settings).to(ranks.device), settings, watchers, ranks)
+    identity = {
+        **asdict(settings),
+        "dataset": store.snapshot,
+        "contract": store.contract.digest,
+        "n_processes": ranks.count,
+    }
+    done = load_progress(folder, run.model, run.optimiser, identity)
+    first = done.step
+    run.go_on(source, done, lambda: save_progress(folder, run.model, run.optimiser, done, identity), began)
+    seconds = max(time.monotonic() - run.first_step_at, 1e-9)
     result = TrainingResult(
-        history=history,
-        n_rows=len(held_back),
-        n_parameters=model.n_parameters(),
-        output_scale=float(model.predictor.get_buffer("output_scale")),
-        gain=fit_gains(model, table, held_back),
-        train_skill=skill_of(model, table),
-        seconds=time.monotonic() - started,
+        history=done.history,
+        validation=done.validation,
+        n_rows=len(store),
+        n_parameters=run.model.n_parameters(),
+        output_scale=float(run.model.predictor.get_buffer("output_scale")),
+        train_skill=_skill_of(run.model, source.sample),
+        tuples_per_second=(settings.n_steps - first) * settings.batch_size / seconds,
+        waiting_share=source.waited_s / seconds,
+        seconds_to_first_step=run.first_step_at - began,
     )
-    _write_checkpoint(model, table, settings, result, folder)
+    if ranks.rank == 0:
+        _write_checkpoint(run.model, store, settings, result, folder)
     return result
 
 
-def _optimise(
-    model: WorldModel,
-    table: StateTable,
-    settings: TrainingSettings,
-    held_back: NDArray[np.bool_],
-    progress: Callable[[int, int], None] | None,
-) -> list[dict[str, float]]:
-    """All steps of a run; returns its history."""
-    edit_type, k = table.keys["edit_type"].to_numpy(), table.keys["k"].to_numpy()
-    probability = row_probabilities(edit_type, k, held_back)
-    no_change = raw_loss(table.batch.state[:, None].expand_as(table.targets), table.targets, table.batch.mask)
-    naive = torch.from_numpy(naive_losses(no_change.numpy(), edit_type, k))
-    optimiser = adamw(model, settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: wsd(step, settings.n_steps))
-    history: list[dict[str, float]] = []
-    running = 0.0
-    model.train()
-    for step in range(settings.n_steps):
-        order = np.random.default_rng((settings.seed_order, step))
-        index = torch.from_numpy(order.choice(len(probability), settings.batch_size, p=probability))
-        rows = table.batch.rows(index)
-        targets = table.targets[index, : rows.mask.shape[1]]
-        loss = (raw_loss(model(rows), targets, rows.mask) / naive[index]).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimiser.step()
-        running += float(loss.detach())
-        if (step + 1) % LOG_EVERY == 0:
-            rate = float(schedule.get_last_lr()[0])
-            history.append({"step": step + 1, "loss": running / LOG_EVERY, "learning_rate": rate})
-            running = 0.0
-        schedule.step()
-        if progress:
-            progress(step + 1, settings.n_steps)
-    return history
+def _new_model(store: StateStore, sample: Batch, settings: TrainingSettings) -> WorldModel:
+    """A model from the seed, its output scale and first-order term set from the sample."""
+    torch.manual_seed(settings.seed_init)
+    d_state = sample.targets.shape[-1]
+    model = WorldModel(model_config(settings.size, d_state, store.contract.context), store.sixmer_embeddings)
+    moved = squared_distance(sample.rows.state[:, None], sample.targets)[sample.rows.mask]
+    model.predictor.get_buffer("output_scale").fill_(float(moved.double().mean().sqrt()))
+    solve_first_order(model.predictor, sample.rows, sample.targets, sample.naive)
+    return model
+
+
+class _Run:
+    """The model, its optimiser and who watches, from one step to the last."""
+
+    def __init__(self, model: WorldModel, settings: TrainingSettings, watchers: Watchers, ranks: Ranks) -> None:
+        self.model, self.settings, self.watchers, self.ranks = model, settings, watchers, ranks
+        self.optimiser = adamw(model, settings.learning_rate)
+        self.loss: nn.Module = BatchLoss(model, bf16=settings.bf16)
+        if ranks.count > 1:
+            # Rows of one edit alone leave some attention weights without a gradient.
+            self.loss = nn.parallel.DistributedDataParallel(self.loss, find_unused_parameters=True)
+        self.first_step_at = time.monotonic()
+
+    def go_on(self, source: BatchSource, done: Progress, save: Callable[[], None], began: float) -> None:
+        """All steps that are left; `done` is brought up to date, `save` called now and then."""
+        settings, writer = self.settings, self._writer()
+        self.model.train()
+        first, self.first_step_at = done.step, time.monotonic()
+        for batch in source.batches(first, settings.n_steps, self.ranks.part(settings.batch_size)):
+            done.running += self._step(batch, done.step)
+            if done.step == first:
+                self.first_step_at = time.monotonic() if settings.n_steps > first + 1 else self.first_step_at
+            done.step += 1
+            is_last = done.step == settings.n_steps
+            if done.step % LOG_EVERY == 0:
+                rate = settings.learning_rate * wsd(done.step - 1, settings.n_steps)
+                done.history.append({"step": done.step, "loss": done.running / LOG_EVERY, "learning_rate": rate})
+                done.running = 0.0
+                _write_scalars(writer, done.history[-1])
+            if self.ranks.rank == 0 and (is_last or done.step % settings.validate_every == 0):
+                self._validate(done, writer)
+            if self.ranks.rank == 0 and not is_last and done.step % settings.save_every == 0:
+                save()
+            if self.watchers.progress:
+                seconds = max(time.monotonic() - self.first_step_at, 1e-9)
+                self.watchers.progress(done.step, (done.step - first) * settings.batch_size / seconds)
+        if writer is not None:
+            writer.close()
+
+    def _step(self, batch: Batch, step: int) -> float:
+        """One step of the optimiser; returns the loss, the mean over all processes."""
+        settings, n_rows = self.settings, len(batch.naive)
+        torch.manual_seed(int(np.random.default_rng((settings.seed_init, step, self.ranks.rank)).integers(2**62)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * wsd(step, settings.n_steps)
+        self.optimiser.zero_grad()
+        total = torch.zeros((), device=self.ranks.device)
+        for index in torch.arange(n_rows).split(settings.micro_batch or n_rows):
+            part = (batch if len(index) == n_rows else batch.part(index)).to(self.ranks.device)
+            loss = self.loss(part.rows, part.targets, part.naive) * (len(index) / n_rows)
+            loss.backward()
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.optimiser.step()
+        if self.ranks.count > 1:
+            torch.distributed.all_reduce(total)
+            total /= self.ranks.count
+        return float(total)
+
+    def _validate(self, done: Progress, writer: SummaryWriter | None) -> None:
+        if self.watchers.validation is None:
+            return
+        for figures in validate(self.model, self.watchers.validation):
+            done.validation.append({"step": done.step, **figures})
+            _write_scalars(writer, done.validation[-1], f"{figures['holdout']}/")
+            for sentence in alerts(figures) if self.watchers.alert else ():
+                self.watchers.alert(f"step {done.step}: {sentence}")  # type: ignore[misc]
+
+    def _writer(self) -> SummaryWriter | None:
+        if self.watchers.tensorboard is None or self.ranks.rank:
+            return None
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise ImportError("TensorBoard files were asked for: pip install '.[tensorboard]'") from error
+        return SummaryWriter(str(self.watchers.tensorboard))
+
+
+def _write_scalars(writer: SummaryWriter | None, values: dict[str, Any], prefix: str = "") -> None:
+    if writer is not None:
+        for name, value in values.items():
+            if name != "step" and isinstance(value, int | float):
+                writer.add_scalar(prefix + name, value, int(values["step"]))
 
 
 def predict_table(model: WorldModel, table: StateTable, batch_size: int = 512) -> torch.Tensor:
     """Predictions (n, K, d) for every row of a table; zero where padded."""
     predicted = torch.zeros_like(table.targets)
-    for start in range(0, len(predicted), batch_size):
-        index = torch.arange(start, min(start + batch_size, len(predicted)))
+    for index in torch.arange(len(predicted)).split(batch_size):
         rows = table.batch.rows(index)
         predicted[index, : rows.mask.shape[1]] = model.predict(rows) * rows.mask[..., None]
     return predicted
 
 
-def skill_of(model: WorldModel, table: StateTable) -> float:
+def _skill_of(model: WorldModel, sample: Batch, batch_size: int = 512) -> float:
     """Skill at the last step of every row."""
-    mask = table.batch.mask
-    return skill(last_step(predict_table(model, table), mask), last_step(table.targets, mask), table.batch.state)
+    parts = [sample.part(index) for index in torch.arange(len(sample.naive)).split(batch_size)]
+    device = next(model.parameters()).device
+    predicted = torch.cat([model.predict_haplotype(part.rows.to(device)).cpu() for part in parts])
+    return skill(predicted, last_step(sample.targets, sample.rows.mask), sample.rows.state)
 
 
 def _write_checkpoint(
-    model: WorldModel, table: StateTable, settings: TrainingSettings, result: TrainingResult, folder: Path
+    model: WorldModel, store: StateStore, settings: TrainingSettings, result: TrainingResult, folder: Path
 ) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     model.save(temporary)
     values: dict[str, Any] = asdict(result)
-    values.pop("seconds")  # a checkpoint of the same run is the same to the byte
-    (temporary / "training.json").write_text(
-        json.dumps({"settings": asdict(settings), **values}, sort_keys=True, indent=1) + "\n"
-    )
-    (temporary / "contract.json").write_text(json.dumps(table.contract.to_dict(), sort_keys=True, indent=1) + "\n")
+    for timing in ("tuples_per_second", "waiting_share", "seconds_to_first_step"):
+        values.pop(timing)  # a checkpoint of the same run is the same to the byte
+    values |= {"settings": asdict(settings), "dataset": store.snapshot}
+    (temporary / "training.json").write_text(json.dumps(values, sort_keys=True, indent=1) + "\n")
+    (temporary / "contract.json").write_text(json.dumps(store.contract.to_dict(), sort_keys=True, indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(temporary, folder)
+    shutil.rmtree(partial_folder(folder), ignore_errors=True)

@@ -33,4 +33,4 @@ def adamw(model: nn.Module, learning_rate: float) -> torch.optim.AdamW:
         if parameter.requires_grad:
             (decayed if parameter.ndim >= 2 and id(parameter) not in tables else kept).append(parameter)
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)

@@ -2,12 +2,14 @@
 
 Belongs here: from files to tensors. Does not: the files' layout and writing (`shards`).
 
-The concept: a store is opened by reading the small columns of each file once (row_id and k). Vectors stay in the mapped
-files; a row is a slice of them, so reading ten thousand rows touches ten thousand places and not whole files.
+The concept: a store is opened by reading the small columns of each file once (row_id, k, edit_type). Vectors stay in
+the mapped files; a row is a slice of them, so reading ten thousand rows touches ten thousand places and not whole
+files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from geno_model.encoder.state_contract import StateContract
 from geno_model.predictor.batch import ModelBatch, collate, edit_columns, scatter_steps
-from geno_model.training.shards import MAPPED, ShardError, mapped_columns
+from geno_model.training.shards import MAPPED, ShardError, mapped_columns, shard_key
 
 _STEP_WIDTH = {"rel_pos": 1, "tokens_before": 4, "tokens_after": 4}
 
@@ -43,7 +45,10 @@ class StateTable:
 
 
 class StateStore:
-    """A store of state shards. Rows are numbered from 0 in the order of the files' names and of the rows in them."""
+    """A store of state shards. Rows are numbered from 0 in the order of the files' names and of the rows in them.
+
+    keys: row_id, k, edit_type of every row; n_bytes of all vectors; snapshot: a digest of what the store holds.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Raises `ShardError` where there is no store or a file is damaged, `ContractMismatchError` for a mixed one."""
@@ -55,20 +60,24 @@ class StateStore:
         small: list[pl.DataFrame] = []
         for path in self._paths:
             self.contract.require_same(_contract_of(path), str(path))
-            small.append(_read(path, ["row_id", "k"]))
+            small.append(_read(path, ["row_id", "k", "edit_type"]))
         self._vectors = [mapped_columns(path) for path in self._paths]
         n_rows = np.array([frame.height for frame in small])
         self._first_row = np.concatenate([[0], np.cumsum(n_rows)])
         # Where each row's steps begin in the vectors of its file.
         self._steps = [np.concatenate([[0], np.cumsum(frame["k"].to_numpy())]) for frame in small]
-        self.row_ids = pl.concat([frame["row_id"] for frame in small])
+        self.keys = pl.concat(small)
+        self.n_bytes = sum(vector.nbytes for vectors in self._vectors for vector in vectors.values())
+        # Names the rows and all that their vectors depend on, so two stores of one snapshot hold the same.
+        named = [f"{path.relative_to(folder)} {shard_key(path)}" for path in self._paths]
+        self.snapshot = hashlib.sha256("\n".join(named).encode()).hexdigest()
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
 
     def find(self, row_ids: pl.Series) -> Ints:
         """Row numbers (n,) of row ids. Raises `ShardError` naming how many the store lacks."""
-        here = pl.DataFrame({"row_id": self.row_ids}).with_row_index("row")
+        here = self.keys.select("row_id").with_row_index("row")
         found = pl.DataFrame({"row_id": row_ids}).join(here, on="row_id", how="left", maintain_order="left")
         if n_lacking := found["row"].null_count():
             raise ShardError(f"{n_lacking} of {len(row_ids)} rows are not in the store; materialise the states again")
@@ -113,7 +122,7 @@ class StateStore:
         n_steps = steps[local + 1] - steps[local]
         step = np.repeat(steps[local] - (np.cumsum(n_steps) - n_steps), n_steps) + np.arange(n_steps.sum())
         d_state = vectors["reference"].size // (len(steps) - 1)
-        widths = _STEP_WIDTH | {"targets": d_state, "locus": 2 * d_state}
+        widths = _STEP_WIDTH | {"targets": d_state, "locus": 2 * d_state, "shift": 2 * d_state}
         taken = {"reference": vectors["reference"].reshape(-1, d_state)[local]}
         taken |= {name: values.reshape(-1, widths[name])[step] for name, values in vectors.items() if name in widths}
         columns = [name for name in pq.read_schema(self._paths[index]).names if name not in MAPPED]
@@ -125,7 +134,8 @@ class StateStore:
         n_steps = torch.from_numpy(keys["k"].to_numpy().copy())
         edits = keys.select(pl.col("edits").explode()).unnest("edits")
         reference = vectors["reference"]
-        locus = vectors.get("locus", torch.empty(len(edits), 0))  # only the context `locus` keeps them
+        nothing = torch.empty(len(edits), 0)  # which of the two are kept follows from the context
+        locus, shift = vectors.get("locus", nothing), vectors.get("shift", nothing)
         columns = edit_columns(
             vectors["rel_pos"].numpy()[:, 0],
             keys["edit_types"].explode().to_numpy(),
@@ -134,6 +144,7 @@ class StateStore:
             vectors["tokens_before"].long(),
             vectors["tokens_after"].long(),
             locus.view(len(edits), 2, -1),
+            shift,
         )
         batch = collate(
             reference, torch.from_numpy(keys["pool_token"].cast(pl.Int64).to_numpy().copy()), n_steps, columns

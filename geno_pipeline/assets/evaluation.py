@@ -19,6 +19,7 @@ from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder
 from geno_pipeline.build.calibration import calibration_alleles
 from geno_pipeline.evaluation import benchmarks, rollout
+from geno_pipeline.evaluation.baselines import ridge_predictions, untrained
 from geno_pipeline.evaluation.plots import markdown_picture, percentile_histogram, roc, skill_by_k
 from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
 from geno_pipeline.storage import Storage, markdown_table
@@ -105,18 +106,20 @@ def clinvar_scores(
     )
 
 
-@table_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "validation_states"])
+@table_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "training_states", "validation_states"])
 def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """How much of the change of state the model foresees, for one edit and for several in a row; no change is 0."""
     states = read_states(storage.path / "validation_states")
-    predicted = predict_table(load_model(storage), states)
+    model = load_model(storage)
     table = rollout.rollout_fidelity(
         states.batch.state.numpy(),
-        predicted.numpy(),
+        predict_table(model, states).numpy(),
         states.targets.numpy(),
         states.keys["k"].to_numpy(),
         states.keys["holdout"].to_numpy(),
         states.keys["edit_type"].to_numpy(),
+        ridge=ridge_predictions(read_states(storage.path / "training_states"), states, PROFILE.seed),
+        random=predict_table(untrained(model, states.sixmer_embeddings, PROFILE.seed), states).numpy(),
         n_resamples=PROFILE.evaluation.bootstrap,
         seed=PROFILE.seed,
     )

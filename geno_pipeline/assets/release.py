@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
+from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.genomics.context import gc_terciles
 from geno_pipeline.assets import PROFILE, folder_asset
 from geno_pipeline.assets.evaluation import annotation
@@ -42,6 +43,7 @@ def model_release(
                 checkpoint=storage.path / "checkpoint",
                 report=storage.path / "eval_report",
                 encoder=storage.path / ENCODER,
+                sixmer_states=storage.path / "encoder_identity" / SIXMER_STATES,
                 contract=read_contract(storage),
                 context=annotation(gene_annotation, repeat_annotation),
                 calibration=calibration,

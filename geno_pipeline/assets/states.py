@@ -12,6 +12,7 @@ import polars as pl
 
 from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
 from geno_model.encoder.noise import measure_noise
+from geno_model.encoder.pool_shift import load_sixmer_states, save_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
@@ -19,13 +20,17 @@ from geno_pipeline.build.states import build_states
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
-ENCODER = "carbon_weights" if PROFILE.encoder.carbon.use else "demo_encoder"
-UNUSED_ENCODER = "demo_encoder" if PROFILE.encoder.carbon.use else "carbon_weights"
+_OTHER = "carbon_weights" if PROFILE.encoder.carbon.use else "demo_encoder"
+ENCODER = _OTHER if PROFILE.encoder.folder is None else "local_encoder"
+UNUSED_ENCODERS = tuple(name for name in ("carbon_weights", "demo_encoder") if name != ENCODER)
 
 
 def open_encoder(storage: Storage) -> CarbonStateEncoder:
     """The encoder of this storage, checked against the state contract."""
-    return load_encoder(storage.path / ENCODER, read_contract(storage))
+    encoder = load_encoder(storage.path / ENCODER, read_contract(storage))
+    if encoder.contract.context == "pool":
+        load_sixmer_states(storage.path / "encoder_identity", encoder)
+    return encoder
 
 
 def read_contract(storage: Storage) -> StateContract:
@@ -104,9 +109,12 @@ def encoder_identity(storage: Storage) -> dg.MaterializeResult:
         "dtype": PROFILE.state.dtype,
         "context": PROFILE.state.context,
     }
-    contract = CarbonStateEncoder.load(storage.path / ENCODER, fields).contract
+    encoder = CarbonStateEncoder.load(storage.path / ENCODER, fields)
+    contract = encoder.contract
     with storage.fresh_folder("encoder_identity") as folder:
         (folder / "contract.json").write_text(json.dumps(contract.to_dict(), sort_keys=True, indent=1) + "\n")
+        if contract.context == "pool":
+            save_sixmer_states(folder, encoder)
     return storage.folder_result("encoder_identity", contract.to_dict())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.context import Context
 from geno_model.release.config import ReleaseConfig, write_config
@@ -26,11 +27,16 @@ RESEARCH_LINE = "A research tool, not a clinical diagnostic. If a result concern
 
 @dataclass(frozen=True, slots=True)
 class ReleaseParts:
-    """Folders and values that a release is made of. `about`: facts for `config.json` and the model card."""
+    """Folders and values that a release is made of.
+
+    sixmer_states: the file of `pool_shift`, looked at with the context `pool` alone. about: facts for `config.json` and
+    the model card.
+    """
 
     checkpoint: Path
     report: Path
     encoder: Path
+    sixmer_states: Path
     contract: StateContract
     context: Context
     calibration: pl.DataFrame
@@ -44,6 +50,8 @@ def assemble(folder: Path, parts: ReleaseParts) -> str:
         for name in names:
             shutil.copyfile(source / name, folder / name)
     shutil.copytree(parts.encoder, folder / "encoder")
+    if parts.contract.context == "pool":
+        shutil.copyfile(parts.sixmer_states, folder / SIXMER_STATES)
     parts.context.with_gc_edges(parts.gc_edges).save(folder / "context")
     write_calibration(parts.calibration, folder / "calibration.parquet", parts.contract, parts.gc_edges)
     write_config(folder, ReleaseConfig(parts.contract, parts.gc_edges), parts.about)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.shared_prefix import EncodedWindow, encode_window
+from geno_model.encoder.state_contract import Context
 from geno_model.genomics.edits import EditSpec, RelEdit
 from geno_model.genomics.genome import Genome
 from geno_model.training.shards import ShardColumns, shard_key, start_store, write_shard
@@ -88,15 +89,16 @@ def _encode_block(part: pl.DataFrame, genome: Genome, encoder: CarbonStateEncode
         encoded = encode_window(encoder, genome.window(contig, start, end), chains, rows["pool_token"].to_numpy())
         types = [[int(edit.edit_type) for edit in chain] for chain in chains]
         frames.append(rows.with_columns(edit_types=pl.Series(types, dtype=pl.List(pl.UInt8))))
-        vectors.append(_columns(encoded, chains, with_locus=encoder.contract.context == "locus"))
+        vectors.append(_columns(encoded, chains, encoder.contract.context))
     return pl.concat(frames), _joined(vectors)
 
 
-def _columns(encoded: EncodedWindow, chains: list[list[RelEdit]], *, with_locus: bool) -> ShardColumns:
+def _columns(encoded: EncodedWindow, chains: list[list[RelEdit]], context: Context) -> ShardColumns:
     return ShardColumns(
         reference=encoded.reference.numpy(),
         targets=encoded.targets.numpy(),
-        locus=encoded.locus.numpy() if with_locus else None,
+        locus=encoded.locus.numpy() if context in ("locus", "pool") else None,
+        shift=encoded.shift.numpy() if context == "pool" else None,
         rel_pos=np.array([edit.rel_pos for chain in chains for edit in chain], dtype=np.int32),
         tokens_before=encoded.tokens_before.numpy().astype(np.int32),
         tokens_after=encoded.tokens_after.numpy().astype(np.int32),
@@ -109,11 +111,15 @@ def _joined(parts: list[ShardColumns]) -> ShardColumns:
     def flat(values: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate([value.reshape(-1) for value in values])
 
-    locus = [part.locus for part in parts if part.locus is not None]
+    def flat_or_none(values: list[NDArray[Any] | None]) -> NDArray[Any] | None:
+        there = [value for value in values if value is not None]
+        return flat(there) if there else None
+
     return ShardColumns(
         reference=flat([part.reference for part in parts]),
         targets=flat([part.targets for part in parts]),
-        locus=flat(locus) if locus else None,
+        locus=flat_or_none([part.locus for part in parts]),
+        shift=flat_or_none([part.shift for part in parts]),
         rel_pos=flat([part.rel_pos for part in parts]),
         tokens_before=flat([part.tokens_before for part in parts]),
         tokens_after=flat([part.tokens_after for part in parts]),

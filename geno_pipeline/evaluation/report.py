@@ -104,12 +104,16 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
 def negative_results(rollout: pl.DataFrame, benchmarks: pl.DataFrame) -> list[str]:
     """One sentence for each figure whose interval does not lie above its baseline: skill 0, or AUROC 0.5.
 
-    A head of the benchmarks is also named where its AUROC is below that of the consequence class alone.
+    A skill is also named where ridge regression has as much, a head of the benchmarks where its AUROC is below that of
+    the consequence class alone.
     """
     found = []
     for row in rollout.filter(pl.col("skill_low") <= NO_CHANGE_SKILL).iter_rows(named=True):
         figure = _figure(row["skill"], row["skill_low"], row["skill_high"])
         found.append(f"Skill on {_group(row)} is {figure}, not above 0 (no change), n = {row['n']:,}.")
+    for row in rollout.filter(pl.col("skill") <= pl.col("ridge_skill")).iter_rows(named=True):
+        skill, ridge = f"{row['skill']:.3f}", f"{row['ridge_skill']:.3f}"
+        found.append(f"Skill on {_group(row)} is {skill}; ridge regression on the same inputs has {ridge}.")
     for row in benchmarks.filter(pl.col("auroc_low") <= 0.5).iter_rows(named=True):
         figure = _figure(row["auroc"], row["auroc_low"], row["auroc_high"])
         found.append(f"AUROC of {row['head']} on {_benchmark(row)} is {figure}, not above chance.")
@@ -183,7 +187,8 @@ def _verdict(rollout: pl.DataFrame) -> tuple[str, str]:
 
 
 def _rollout_section(rollout: pl.DataFrame) -> list[Block]:
-    columns = ["holdout", "edits K", "kind of edit", "n", "skill (95 % interval)", "no change", "cosine of change"]
+    columns = ["holdout", "edits K", "kind of edit", "n", "skill (95 % interval)"]
+    columns += ["no change", "ridge", "random weights", "cosine of change"]
     columns += ["1 - cosine", "1 - cosine, no change", "L2", "L2, no change"]
     rows = [
         [
@@ -193,6 +198,8 @@ def _rollout_section(rollout: pl.DataFrame) -> list[Block]:
             f"{row['n']:,}",
             _figure(row["skill"], row["skill_low"], row["skill_high"]),
             "0",
+            _number(row["ridge_skill"], ".3f"),
+            _number(row["random_skill"], ".3f"),
             _number(row["delta_cosine"], ".3f"),
             _number(_from_one(row["cosine"]), ".2e"),
             _number(_from_one(row["naive_cosine"]), ".2e"),
@@ -204,6 +211,7 @@ def _rollout_section(rollout: pl.DataFrame) -> list[Block]:
     text = (
         "Each row of K edits is judged after its last edit. "
         "Skill = 1 - sum of squared errors over sum of squared changes. "
+        "Ridge regression is given the predictor's own inputs; random weights are those of an untrained predictor. "
         "The intervals resample rows; rows of one window are not independent, so they are somewhat too narrow. "
         "An indel whose length is not a multiple of six shifts the encoder's reading frame: "
         "compare kinds of edit with care."

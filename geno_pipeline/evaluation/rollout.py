@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_contracts.columns import HOLDOUT_CHR
 from geno_model.genomics.edits import EditType
-from geno_pipeline.evaluation.metrics import States, state_metrics
+from geno_pipeline.evaluation.metrics import States, skill, state_metrics
 
 ALL = "all"
 
@@ -38,6 +38,8 @@ SCHEMA = pl.Schema(
         "l2": pl.Float64,
         "naive_cosine": pl.Float64,
         "naive_l2": pl.Float64,
+        "ridge_skill": pl.Float64,
+        "random_skill": pl.Float64,
     }
 )
 
@@ -54,6 +56,9 @@ def rollout_fidelity(
     k: NDArray[np.integer],
     holdout: NDArray[np.str_] | list[str],
     edit_type: NDArray[np.integer],
+    *,
+    ridge: States,
+    random: States,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -66,6 +71,7 @@ def rollout_fidelity(
         k: edits of each row, (n,), 1..K.
         holdout: holdout that each row belongs to, (n,).
         edit_type: EditType of each row's first edit, (n,).
+        ridge, random: what the two baselines predict, as `predictions` (`baselines`).
         n_resamples: bootstrap resamples (of rows) behind each skill interval.
         seed: of the resampling.
 
@@ -79,10 +85,12 @@ def rollout_fidelity(
     k, kinds, names = np.asarray(k), np.asarray(edit_type), np.asarray(holdout, dtype=str)
     _require_shapes(source, predictions, targets, k, names, kinds)
     predicted, true = last_step(predictions, k), last_step(targets, k)
+    others = {"ridge_skill": last_step(ridge, k), "random_skill": last_step(random, k)}
     rows = []
     for group, chosen in _groups(k, names, kinds):
         figures = state_metrics(predicted[chosen], true[chosen], source[chosen], n_resamples, seed)
-        rows.append({**group, **asdict(figures)})
+        beside = {name: skill(other[chosen], true[chosen], source[chosen]) for name, other in others.items()}
+        rows.append({**group, **asdict(figures), **beside})
     return pl.DataFrame(rows, schema=SCHEMA)
 
 

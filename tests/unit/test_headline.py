@@ -17,11 +17,11 @@ def text(table: Table) -> str:
 
 def test_skill_stands_beside_no_change() -> None:
     row = {"holdout": "holdout-chr", "k": 1, "edit_type": "SNV", "n": 1_234, "skill": 0.7251, "skill_low": 0.65,
-           "skill_high": 0.81, "l2": 0.0003, "naive_l2": 0.0006}  # fmt: skip
+           "skill_high": 0.81, "ridge_skill": 0.5123, "random_skill": -1.234}  # fmt: skip
     lines = text(skill_table(pl.DataFrame([row, row | {"k": None}, row | {"holdout": "holdout-clinvar"}]))).splitlines()
     shown = [line for line in lines if "SNV" in line]
     assert len(shown) == 1
-    for part in ("1,234", "0.725", "0.650 to 0.810", "0.00030", "0.00060"):
+    for part in ("1,234", "0.725", "0.650 to 0.810", "0.512", "-1.234"):
         assert part in shown[0]
 
 

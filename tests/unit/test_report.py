@@ -35,7 +35,11 @@ def rollout_table(share: float, n: int = 60) -> pl.DataFrame:
     targets = unit(source[:, None] + 0.01 * rng.normal(size=(n, 2, 16)))
     predictions = unit(source[:, None] + share * (targets - source[:, None]))
     k, kinds = np.arange(n) % 2 + 1, np.arange(n) // 2 % 2
-    return rollout_fidelity(source, predictions, targets, k, ["holdout-chr"] * n, kinds, n_resamples=50)
+    still = np.repeat(source[:, None], 2, axis=1)
+    ridge = unit(source[:, None] + 0.3 * (targets - source[:, None]))  # skill 0.51
+    return rollout_fidelity(
+        source, predictions, targets, k, ["holdout-chr"] * n, kinds, ridge=ridge, random=still, n_resamples=50
+    )
 
 
 def clinvar_scores(n: int = 80) -> pl.DataFrame:
@@ -139,6 +143,7 @@ def test_negative_results_stay_in(tmp_path: Path) -> None:
     bad = inputs(-0.5)
     found = negative_results(bad.rollout, bad.benchmarks)
     assert any("Skill on holdout-chr, K = 2 is" in line for line in found)
+    assert any("ridge regression on the same inputs has 0.510" in line for line in found)
     assert any("AUROC of displacement" in line for line in found)
     write_report(tmp_path, bad)
     page = (tmp_path / "eval_report.md").read_text()

@@ -24,6 +24,8 @@ def table_of(predictions: np.ndarray, targets: np.ndarray, source: np.ndarray) -
         k=np.array([1, 1, 1, 2, 3, 3]),
         holdout=["holdout-chr"] * 4 + ["holdout-haplotypes"] * 2,
         edit_type=np.array([0, 0, 2, 0, 0, 1]),
+        ridge=targets,
+        random=np.repeat(source[:, None], N_STEPS, axis=1),
         n_resamples=20,
     )
 
@@ -57,6 +59,8 @@ def test_predicting_no_change_has_skill_zero_in_every_group() -> None:
     table = table_of(np.repeat(source[:, None], N_STEPS, axis=1), targets, source)
     assert table["skill"].to_list() == [0.0] * 7
     assert table["l2"].to_list() == table["naive_l2"].to_list()
+    assert table["ridge_skill"].to_list() == [1.0] * 7  # the baselines are judged by the same rule
+    assert table["random_skill"].to_list() == [0.0] * 7
 
 
 def test_overall_row_of_a_holdout() -> None:
@@ -80,4 +84,6 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"k in 1\.\.2, found 1\.\.3"):
         table_of(targets[:, :2], targets[:, :2], source)
     with pytest.raises(ValueError, match="edit_type of shape"):
-        rollout_fidelity(source, targets, targets, np.ones(6, int), ["a"] * 6, np.zeros(5, int))
+        rollout_fidelity(
+            source, targets, targets, np.ones(6, int), ["a"] * 6, np.zeros(5, int), ridge=targets, random=targets
+        )

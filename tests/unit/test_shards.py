@@ -147,7 +147,7 @@ def test_batches_give_each_row_once_in_an_order_that_the_seed_decides(built: Pat
         assert [len(batch.keys) for batch in batches] == [5] * 5 + [3]
         return [row_id for batch in batches for row_id in batch.keys["row_id"]]
 
-    in_order = store.row_ids.to_list()
+    in_order = store.keys["row_id"].to_list()
     assert ids(None) == in_order
     assert ids(1) == ids(1) != ids(2) != in_order
     assert sorted(ids(1)) == sorted(in_order)

@@ -1,7 +1,13 @@
-"""Objective, schedule, sampling, shards and the loop (spec 3, 4)."""
+"""Objective, schedule, sampling and the loop (spec 4)."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +15,31 @@ import pytest
 import torch
 
 from geno_model.genomics.edits import EditType
-from geno_model.genomics.genome import Genome
-from geno_model.predictor.world_model import WorldModel
-from geno_model.training.loop import TrainingSettings, predict_table, row_probabilities, train
-from geno_model.training.objective import last_step, raw_loss, safe_gain, skill
+from geno_model.predictor.world_model import WorldModel, model_config
+from geno_model.training.balance import naive_losses, row_sampler
+from geno_model.training.batches import BatchSource
+from geno_model.training.checkpoint import ResumeError, partial_folder
+from geno_model.training.first_order import solve_first_order
+from geno_model.training.loop import Ranks, TrainingSettings, Watchers, predict_table, train
+from geno_model.training.objective import last_step, raw_loss, skill
 from geno_model.training.schedule import adamw, wsd
-from geno_model.training.state_store import read_states
+from geno_model.training.state_store import StateStore, read_states
+from geno_model.training.step import batch_loss
 from geno_pipeline.build.states import build_states
 from tests.unit.encoders import tiny_encoder
 from tests.unit.training_rows import random_genome, rows_of_edits
 
+SETTINGS = TrainingSettings("demo", n_steps=75, batch_size=64, learning_rate=1e-3, seed_init=1, seed_order=2)
+FILES = ("predictor.safetensors", "action_encoder.safetensors", "model.json", "training.json", "contract.json")
+
 
 @pytest.fixture(scope="module")
-def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
-    return random_genome(tmp_path_factory.mktemp("genome"))
+def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of SNVs alone and in pairs, on random DNA."""
+    folder = tmp_path_factory.mktemp("training")
+    genome = random_genome(folder)
+    build_states(rows_of_edits(genome), genome, tiny_encoder(folder / "encoder", context="pool"), folder / "states")
+    return folder / "states"
 
 
 def test_loss_of_no_change_and_of_perfection() -> None:
@@ -35,17 +52,6 @@ def test_loss_of_no_change_and_of_perfection() -> None:
     assert raw_loss(target, target, mask).item() == 0.0
     assert skill(source, target[:, 0], source) == 0.0
     assert skill(target[:, 0], target[:, 0], source) == 1.0
-
-
-def test_safe_gain_by_hand() -> None:
-    source, guess = torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    assert safe_gain(guess, torch.tensor([[0.5, 9.0], [9.0, 1.0]]), source) == pytest.approx(0.5)  # 2.5 / 5, no error
-    # products 0.9 and 1.6, powers 1 and 4: 0.5, and each row is off by 0.4, so the error is 0.4 * sqrt(2) / 5
-    mixed = torch.tensor([[0.9, 0.0], [0.0, 0.8]])
-    assert safe_gain(guess, mixed, source) == pytest.approx(0.5 - 2 * 0.4 * 2**0.5 / 5)
-    assert safe_gain(guess, -guess, source) == 0.0
-    assert safe_gain(guess, 3 * guess, source) == 1.0
-    assert safe_gain(source, guess, source) == 0.0
 
 
 def test_padded_steps_do_not_count() -> None:
@@ -75,26 +81,139 @@ def test_no_weight_decay_on_norms_biases_and_tables() -> None:
 def test_batches_are_balanced_by_type() -> None:
     types = np.array([EditType.SNV] * 90 + [EditType.INS] * 5 + [EditType.DEL] * 5 + [EditType.SNV] * 10)
     k = np.array([1] * 100 + [2] * 10)
-    held_back = np.zeros(110, dtype=bool)
-    held_back[[0, 109]] = True
-    probability = row_probabilities(types, k, held_back)
-    assert probability[0] == probability[109] == 0
+    rows_of = row_sampler(types, k, 1_000, seed=4)
+    drawn = np.concatenate([rows_of(step) for step in range(40)])
+    kinds = Counter("several" if k[row] > 1 else EditType(int(types[row])).name for row in drawn)
     total = 0.9 * 0.8 + 0.1  # MNV and INDEL have no rows
-    assert probability[:90].sum() == pytest.approx(0.9 * 0.4 / total)
-    assert probability[90:95].sum() == pytest.approx(0.9 * 0.2 / total)
-    assert probability[100:].sum() == pytest.approx(0.1 / total)
+    for kind, share in (("SNV", 0.36), ("INS", 0.18), ("DEL", 0.18), ("several", 0.1)):
+        assert kinds[kind] / len(drawn) == pytest.approx(share / total, abs=0.01)
+    np.testing.assert_array_equal(rows_of(7), rows_of(7))
+    assert (rows_of(7) != rows_of(8)).any()
 
 
-def test_training_learns_and_is_deterministic(tmp_path: Path, genome: Genome) -> None:
-    build_states(rows_of_edits(genome), genome, tiny_encoder(tmp_path / "encoder"), tmp_path / "states")
-    table = read_states(tmp_path / "states")
-    settings = TrainingSettings("demo", n_steps=75, batch_size=64, learning_rate=1e-3, seed_init=1, seed_order=2)
-    result = train(table, settings, tmp_path / "a")
-    train(table, settings, tmp_path / "b")
-    for name in ("predictor.safetensors", "action_encoder.safetensors", "model.json", "training.json", "contract.json"):
+def test_each_kind_is_measured_by_its_own_no_change() -> None:
+    types, k = np.array([0, 0, 1, 0]), np.array([1, 1, 1, 2])
+    np.testing.assert_array_equal(naive_losses(np.array([1.0, 3.0, 7.0, 5.0]), types, k), [2, 2, 7, 5])
+
+
+def test_rows_of_one_edit_and_of_several_apart_give_the_loss_of_the_whole_batch(states: Path) -> None:
+    table = read_states(states)
+    model = WorldModel(model_config("demo", table.targets.shape[-1], "pool"), table.sixmer_embeddings).eval()
+    torch.nn.init.normal_(model.predictor.get_parameter("out.3.weight"), std=0.1)
+    index = torch.arange(20)
+    rows, naive = table.batch.rows(index), torch.rand(20) + 0.5
+    targets = table.targets[index, : rows.mask.shape[1]]
+    assert set(rows.mask.sum(dim=1).tolist()) == {1, 2}
+    whole = (raw_loss(model(rows), targets, rows.mask) / naive).mean()
+    torch.testing.assert_close(batch_loss(model, rows, targets, naive), whole, atol=1e-6, rtol=1e-5)
+
+
+def test_the_first_order_term_finds_a_linear_law(states: Path) -> None:
+    table = read_states(states)
+    d = table.targets.shape[-1]
+    model = WorldModel(model_config("demo", d, "pool"), table.sixmer_embeddings)
+    law = torch.randn(2 * d, d, generator=torch.Generator().manual_seed(3)) * 0.1
+    targets = (table.batch.state[:, None] + table.batch.shift @ law) * table.batch.mask[..., None]
+    solve_first_order(model.predictor, table.batch, targets, torch.ones(len(targets)))
+    predicted = model.predict(table.batch)
+    unit = torch.nn.functional.normalize(targets, dim=-1)
+    assert skill(predicted[table.batch.mask], unit[table.batch.mask], table.batch.state.repeat_interleave(
+        table.batch.mask.sum(dim=1), dim=0)) > 0.95  # fmt: skip
+
+
+def test_training_learns_and_is_deterministic(states: Path, tmp_path: Path) -> None:
+    store = StateStore(states)
+    result = train(store, SETTINGS, tmp_path / "a")
+    train(store, SETTINGS, tmp_path / "b")
+    for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert result.train_skill > 0.2
+    assert result.train_skill > 0.5
     assert [point["step"] for point in result.history] == [25, 50, 75]
-    model = WorldModel.load(tmp_path / "a", table.sixmer_embeddings)
-    predicted = predict_table(model, table)
+    assert result.seconds_to_first_step < 5 and 0 <= result.waiting_share < 1
+    table = read_states(states)
+    predicted = predict_table(WorldModel.load(tmp_path / "a", table.sixmer_embeddings), table)
     assert predicted.shape == table.targets.shape and not predicted[~table.batch.mask].any()
+
+
+def test_a_store_beyond_the_budget_gives_the_same_batches(states: Path) -> None:
+    store = StateStore(states)
+    in_memory, from_files = BatchSource(store, 16, 5), BatchSource(store, 16, 5, memory_bytes=0)
+    for one, other in zip(in_memory.batches(3, 6), from_files.batches(3, 6), strict=True):
+        for name in ("state", "rel_pos", "shift", "locus", "mask"):
+            assert torch.equal(getattr(one.rows, name), getattr(other.rows, name))
+        assert torch.equal(one.targets, other.targets) and torch.equal(one.naive, other.naive)
+
+
+def test_parts_of_a_batch_add_up_to_the_step_of_the_whole(states: Path, tmp_path: Path) -> None:
+    store = StateStore(states)
+    settings = replace(SETTINGS, size="small", n_steps=2, batch_size=16)  # this size has no dropout
+    whole = train(store, replace(settings, n_steps=25), tmp_path / "whole")
+    parts = train(store, replace(settings, n_steps=25, micro_batch=5), tmp_path / "parts")
+    assert parts.history[0]["loss"] == pytest.approx(whole.history[0]["loss"], rel=1e-3)
+
+
+def test_bf16_trains_as_well(states: Path, tmp_path: Path) -> None:
+    assert train(StateStore(states), replace(SETTINGS, bf16=True), tmp_path / "bf16").train_skill > 0.5
+
+
+def killed_after(states: Path, folder: Path, settings: TrainingSettings, step: int) -> None:
+    """A run in a process of its own that is killed, without warning, in the middle of a step."""
+    program = (
+        "import json, os, signal, sys; from pathlib import Path\n"
+        "from geno_model.training.loop import *\nfrom geno_model.training.state_store import StateStore\n"
+        "settings = TrainingSettings(**json.loads(sys.argv[3]))\n"
+        f"die = lambda step, rate: os.kill(os.getpid(), signal.SIGKILL) if step == {step} else None\n"
+        "train(StateStore(Path(sys.argv[1])), settings, Path(sys.argv[2]), Watchers(progress=die))"
+    )
+    arguments = [sys.executable, "-c", program, str(states), str(folder), json.dumps(asdict(settings))]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(states: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, save_every=20)
+    train(StateStore(states), settings, tmp_path / "whole")
+    killed_after(states, tmp_path / "killed", settings, 53)
+    assert not (tmp_path / "killed").exists()
+    assert json.loads((partial_folder(tmp_path / "killed") / "run.json").read_text())["step"] == 40
+    seen: list[int] = []
+    train(StateStore(states), settings, tmp_path / "killed", Watchers(progress=lambda step, _: seen.append(step)))
+    assert seen[0] == 41
+    for name in FILES:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    assert not partial_folder(tmp_path / "killed").exists()
+
+
+def test_an_unfinished_run_of_other_settings_or_data_is_refused(states: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, save_every=2, n_steps=6)
+    killed_after(states, tmp_path / "run", settings, 4)
+    with pytest.raises(ResumeError, match=r"learning_rate was 0\.001 and is 0\.002.*remove that folder"):
+        train(StateStore(states), replace(settings, learning_rate=2e-3), tmp_path / "run")
+    genome = random_genome(tmp_path)
+    encoder = tiny_encoder(tmp_path / "encoder", context="pool")
+    build_states(rows_of_edits(genome, per_window=8), genome, encoder, tmp_path / "states")
+    with pytest.raises(ResumeError, match="dataset was"):
+        train(StateStore(tmp_path / "states"), settings, tmp_path / "run")
+    (partial_folder(tmp_path / "run") / "run.json").write_text("{")
+    with pytest.raises(ResumeError, match="cannot be read"):
+        train(StateStore(states), settings, tmp_path / "run")
+
+
+def test_ranks_part_a_batch_without_rest() -> None:
+    parts = [Ranks(rank, 4).part(64) for rank in range(4)]
+    assert [row for part in parts for row in range(64)[part]] == list(range(64))
+    with pytest.raises(ValueError, match="66 rows cannot be parted among 4"):
+        Ranks(0, 4).part(66)
+
+
+def test_two_processes_have_the_losses_of_one(states: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, size="small", n_steps=50, batch_size=8)  # this size has no dropout
+    one = train(StateStore(states), settings, tmp_path / "one")
+    (tmp_path / "settings.json").write_text(json.dumps(asdict(settings)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command += ["geno_model.training.distributed", str(states), str(tmp_path / "two")]
+    done = subprocess.run([*command, "--settings", str(tmp_path / "settings.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    two = json.loads((tmp_path / "two" / "training.json").read_text())
+    assert [point["step"] for point in two["history"]] == [25, 50]
+    for mine, theirs in zip(one.history, two["history"], strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-3)

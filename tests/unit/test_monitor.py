@@ -1,0 +1,79 @@
+"""Figures of the holdouts by hand, the LeJEPA term, and alerts that ring."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from geno_model.training.loop import TrainingSettings, Watchers, train
+from geno_model.training.monitor import alerts, figures_of, lejepa
+from geno_model.training.state_store import StateStore, read_states
+from geno_pipeline.build.states import build_states
+from tests.unit.encoders import tiny_encoder
+from tests.unit.training_rows import random_genome, rows_of_edits
+
+
+def test_figures_by_hand() -> None:
+    source = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    target = torch.tensor([[0.8, 0.6], [0.8, -0.6]])
+    found = figures_of(source, torch.stack([target[0], source[1]]), target)
+    assert found["n"] == 2
+    assert found["skill"] == pytest.approx(0.5)  # one of two equal changes is foreseen
+    assert found["cosine"] == pytest.approx((1 + 0.8) / 2)
+    assert found["l2"] == pytest.approx(math.sqrt(0.4) / 2)
+    assert found["target_variance"] == pytest.approx(0.36)
+    assert found["prediction_variance"] == pytest.approx(0.1)  # half the distance of the two, squared
+    assert found["distance"] == pytest.approx(math.sqrt(0.4))
+    assert found["change_cosine"] == pytest.approx(0.5)
+    assert found["lejepa"] is None
+
+
+def test_lejepa_is_least_for_a_round_cloud_and_grows_when_it_collapses() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cloud = torch.randn(4_000, 4, generator=generator) / 2  # unit variance after sqrt(d) = 2
+    assert lejepa(cloud) == pytest.approx(0, abs=0.01)
+    flat = cloud * torch.tensor([1.0, 1.0, 1.0, 0.1])
+    # tr S falls by 0.99, log det by ln 100: 0.25 * (-0.99 + 4.605)
+    assert lejepa(flat) == pytest.approx(0.25 * (-0.99 + math.log(100)), abs=0.02)
+    assert lejepa(cloud + 1) == pytest.approx(0.25 * 4 * 4, abs=0.1)  # |mu|^2 = 4 * (1 * 2)^2
+    assert lejepa(cloud[:15]) is None
+
+
+def test_alerts_name_what_is_wrong() -> None:
+    good = {"holdout": "holdout-chr", "n": 9, "l2": 0.1, "skill": 0.4, "prediction_variance": 0.9, "target_variance": 1}
+    assert alerts(good) == []
+    assert "worse than no change" in alerts(good | {"skill": -0.2})[0]
+    assert "spread 20%" in alerts(good | {"prediction_variance": 0.2})[0]
+    assert "not finite" in alerts(good | {"l2": float("nan")})[0]
+
+
+def test_holdouts_are_watched_on_the_way_and_alerts_are_heard(tmp_path: Path) -> None:
+    genome = random_genome(tmp_path)
+    build_states(rows_of_edits(genome), genome, tiny_encoder(tmp_path / "encoder"), tmp_path / "states")
+    table = read_states(tmp_path / "states")
+    names = pl.Series("holdout", ["holdout-chr", "holdout-clinvar"] * (table.keys.height // 2))
+    # targets turned round, so that a model which learns the others is worse than no change here
+    watched = replace(
+        table, keys=table.keys.with_columns(names), targets=2 * table.batch.state[:, None] - table.targets
+    )
+    heard: list[str] = []
+    settings = TrainingSettings("demo", 60, 64, 1e-3, seed_init=1, seed_order=2, validate_every=40)
+    result = train(
+        StateStore(tmp_path / "states"), settings, tmp_path / "run", Watchers(alert=heard.append, validation=watched)
+    )
+    assert [(row["step"], row["holdout"]) for row in result.validation] == [
+        (40, "holdout-chr"),
+        (40, "holdout-clinvar"),
+        (60, "holdout-chr"),
+        (60, "holdout-clinvar"),
+    ]
+    assert any(line.startswith("step 60: holdout-chr") and "worse than no change" in line for line in heard)
+    unwatched = train(StateStore(tmp_path / "states"), settings, tmp_path / "alone")
+    assert unwatched.history == result.history  # looking changes nothing
+    weights = [(tmp_path / name / "predictor.safetensors").read_bytes() for name in ("run", "alone")]
+    assert weights[0] == weights[1]
