@@ -59,11 +59,9 @@ from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.balance import row_sampler
 from geno_model.training.live_encoder import LiveBatch, LiveEncoder, LoraSettings, read_rows
-from geno_model.training.objective import raw_loss
+from geno_model.training.objective import LEJEPA_EPSILON, LEJEPA_WEIGHT, lejepa, raw_loss
 from geno_model.training.schedule import adamw, wsd
 
-LEJEPA_WEIGHT = 0.5
-LEJEPA_EPSILON = 1e-4  # an SNV alone gives a direction of 16 demo states a variance of some 4e-5, an indel 1e-3
 CLIP_NORM = 1.0
 HELD_BACK_SHARE = 0.1
 COLLAPSE_SHARE = 0.5
@@ -119,23 +117,6 @@ class AdaptResult:
     warnings: list[str]
     n_parameters: int
     seconds: float
-
-
-def lejepa(states: Tensor) -> Tensor:
-    """The regulariser, weight included, of unit states (n, d): a float32 number, 0 for n of unit covariance and mean 0.
-
-    Computed in float64 on states times sqrt(d), with the covariance of the batch as it is (divided by n).
-    """
-    n, d = states.shape
-    scaled = states.double() * d**0.5
-    mean = scaled.mean(dim=0)
-    centred = scaled - mean
-    covariance = centred.T @ centred / n
-    factor = torch.linalg.cholesky(
-        covariance + LEJEPA_EPSILON * torch.eye(d, dtype=torch.float64, device=states.device)
-    )
-    log_det = 2 * factor.diagonal().log().sum()
-    return (LEJEPA_WEIGHT * 0.5 * (mean @ mean + covariance.trace() - log_det - d)).float()
 
 
 def jepa(model: WorldModel, batch: LiveBatch) -> tuple[Tensor, Tensor]:

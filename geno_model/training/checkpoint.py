@@ -1,7 +1,7 @@
 """What a run needs to go on where it was killed: weights, optimiser, history; safetensors and JSON (spec 4).
 
-Belongs here: writing and reading `<checkpoint>.partial/`. Does not: the finished checkpoint (`WorldModel.save`), when to
-write (`loop`). Batches and dropout follow from (seed, step), so the number of steps done is all of the sampler's state.
+Belongs here: writing and reading `<checkpoint>.partial/`. Does not: the finished checkpoint (`WorldModel.save`), when
+to write (`loop`). Batches and dropout follow from (seed, step): the number of steps done is all of the sampler's state.
 
     <checkpoint>.partial/  state.safetensors   model.<name>, optimiser.<name>.<value>
                            run.json            identity of the run, steps done, history

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from geno_model.predictor.world_model import WorldModel
-from geno_model.training.objective import last_step, skill, squared_distance
+from geno_model.training.objective import last_step, lejepa, skill, squared_distance
 from geno_model.training.state_store import StateTable
 
 ROWS_PER_DIMENSION = 4
-LEJEPA_EPSILON = 1e-6
 LEAST_SPREAD = 0.5  # of predictions, as a share of that of the targets; below it they collapse
 
 Figures = dict[str, Any]
@@ -45,23 +44,8 @@ def figures_of(source: Tensor, predicted: Tensor, target: Tensor) -> Figures:
         "prediction_variance": float((predicted - predicted.mean(dim=0)).square().sum(dim=1).mean()),
         "correlation": _correlation(guess.flatten(), actual.flatten()),
         "distance": float(pairs.mean()),
-        "lejepa": lejepa(target),
+        "lejepa": float(lejepa(target)) if len(target) >= ROWS_PER_DIMENSION * target.shape[1] else None,
     }
-
-
-def lejepa(states: Tensor) -> float | None:
-    """0.5 * 0.5 * (|mu|^2 + tr S - log det(S + eps I) - d) of states (n, d) times sqrt(d); None for fewer than 4 d rows.
-
-    Times sqrt(d), because unit vectors cannot have unit variance in every direction.
-    """
-    n, d = states.shape
-    if n < ROWS_PER_DIMENSION * d:
-        return None
-    scaled = states.double() * math.sqrt(d)
-    mean = scaled.mean(dim=0)
-    covariance = torch.cov(scaled.T)
-    log_det = torch.linalg.slogdet(covariance + LEJEPA_EPSILON * torch.eye(d, dtype=torch.float64))[1]
-    return float(0.25 * (mean.square().sum() + covariance.trace() - log_det - d))
 
 
 @torch.inference_mode()

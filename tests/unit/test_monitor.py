@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from geno_model.training.loop import TrainingSettings, Watchers, train
-from geno_model.training.monitor import alerts, figures_of, lejepa
+from geno_model.training.monitor import alerts, figures_of
+from geno_model.training.objective import lejepa
 from geno_model.training.state_store import StateStore, read_states
 from geno_pipeline.build.states import build_states
 from tests.unit.encoders import tiny_encoder
@@ -36,12 +37,13 @@ def test_figures_by_hand() -> None:
 def test_lejepa_is_least_for_a_round_cloud_and_grows_when_it_collapses() -> None:
     generator = torch.Generator().manual_seed(0)
     cloud = torch.randn(4_000, 4, generator=generator) / 2  # unit variance after sqrt(d) = 2
-    assert lejepa(cloud) == pytest.approx(0, abs=0.01)
+    assert float(lejepa(cloud)) == pytest.approx(0, abs=0.01)
     flat = cloud * torch.tensor([1.0, 1.0, 1.0, 0.1])
     # tr S falls by 0.99, log det by ln 100: 0.25 * (-0.99 + 4.605)
-    assert lejepa(flat) == pytest.approx(0.25 * (-0.99 + math.log(100)), abs=0.02)
-    assert lejepa(cloud + 1) == pytest.approx(0.25 * 4 * 4, abs=0.1)  # |mu|^2 = 4 * (1 * 2)^2
-    assert lejepa(cloud[:15]) is None
+    assert float(lejepa(flat)) == pytest.approx(0.25 * (-0.99 + math.log(100)), abs=0.02)
+    assert float(lejepa(cloud + 1)) == pytest.approx(0.25 * 4 * 4, abs=0.1)  # |mu|^2 = 4 * (1 * 2)^2
+    assert figures_of(cloud, cloud, cloud)["lejepa"] == pytest.approx(0, abs=0.01)
+    assert figures_of(cloud[:15], cloud[:15], cloud[:15])["lejepa"] is None  # fewer than four rows a dimension
 
 
 def test_alerts_name_what_is_wrong() -> None:
