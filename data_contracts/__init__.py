@@ -6,6 +6,7 @@ Does not belong here: making a table, reading or writing one, and any import of 
 A table's module is called as its asset, its class as the asset in capitals: `gnomad_variants.GnomadVariants`.
 """
 
+from data_contracts.ablations import Ablations
 from data_contracts.calibration import Calibration
 from data_contracts.calibration_scores import CalibrationScores
 from data_contracts.checking import ContractViolationError, validate
@@ -29,6 +30,7 @@ from data_contracts.validation_edits import ValidationEdits
 from data_contracts.variant_accounting import VariantAccounting
 
 __all__ = [
+    "Ablations",
     "Calibration",
     "CalibrationScores",
     "ClinvarScores",

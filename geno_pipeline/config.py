@@ -209,6 +209,13 @@ class Adapt(Settings):
     seed: int = 3
 
 
+class Ablation(Settings):
+    """Ablations, made by the job `ablate` alone (spec 4)."""
+
+    seeds: int = Field(default=3, ge=2, description="trainings of each variant")
+    other_states: bool = Field(default=True, description="variants that need states of their own: layer, radius, phase")
+
+
 class Calibration(Settings):
     """Calibration table (spec 5)."""
 
@@ -255,6 +262,7 @@ class Profile(Settings):
     state: State = State()
     model: Model
     adapt: Adapt = Adapt()
+    ablation: Ablation = Ablation()
     calibration: Calibration
     evaluation: Evaluation = Evaluation()
     release: Release

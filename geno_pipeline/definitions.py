@@ -12,6 +12,7 @@ from geno_pipeline import checks  # noqa: E402
 from geno_pipeline.assets import (  # noqa: E402
     PROFILE,
     TABLES,
+    ablation,
     adapt,
     dataset,
     evaluation,
@@ -25,7 +26,9 @@ from geno_pipeline.assets import (  # noqa: E402
 from geno_pipeline.storage import Storage, TableIO  # noqa: E402
 
 storage = Storage(root=str(PROFILE.storage))
-assets = dg.load_assets_from_modules([reference, variants, dataset, states, model, adapt, evaluation, release])
+assets = dg.load_assets_from_modules(
+    [reference, variants, dataset, states, model, adapt, evaluation, ablation, release]
+)
 watched = input_files.INPUT_ASSETS
 executors = {
     "in_process": dg.in_process_executor,
@@ -34,7 +37,7 @@ executors = {
     ),
 }
 INPUTS = dg.AssetSelection.groups("inputs")
-UNUSED = dg.AssetSelection.assets(*states.UNUSED_ENCODERS, "adapted_encoder") | INPUTS
+UNUSED = dg.AssetSelection.assets(*states.UNUSED_ENCODERS, "adapted_encoder", "ablations") | INPUTS
 DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
@@ -46,7 +49,8 @@ defs = dg.Definitions(
         dg.define_asset_job("build_dataset", selection=dg.AssetSelection.groups(*DATASET_GROUPS)),
         dg.define_asset_job("train_model", selection=dg.AssetSelection.groups("encoder", "states", "model") - UNUSED),
         dg.define_asset_job("adapt_encoder", selection=dg.AssetSelection.assets("adapted_encoder").upstream() - INPUTS),
-        dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation")),
+        dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation") - UNUSED),
+        dg.define_asset_job("ablate", selection=dg.AssetSelection.assets("ablations")),
         dg.define_asset_job("release", selection=dg.AssetSelection.groups("release")),
         *([dg.define_asset_job("observe_inputs", selection=[asset.key for asset in watched])] if watched else []),
         dg.define_asset_job("everything", selection=dg.AssetSelection.all() - UNUSED),

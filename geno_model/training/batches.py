@@ -11,7 +11,7 @@ change, first-order term) comes from a sample of a store that is larger than tha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -46,11 +46,31 @@ class Batch:
         return Batch(self.rows.to(device), self.targets.to(device), self.naive.to(device))
 
 
-class BatchSource:
-    """The batches of a run. `waited_s`: seconds that `batches` had nothing to hand out."""
+See = Callable[[Batch], Batch]
 
-    def __init__(self, store: StateStore, batch_size: int, seed: int, memory_bytes: int = MEMORY_BYTES) -> None:
+
+def as_it_is(batch: Batch) -> Batch:
+    """The batch."""
+    return batch
+
+
+class BatchSource:
+    """The batches of a run. `waited_s`: seconds that `batches` had nothing to hand out.
+
+    see: what the model gets to see of a batch; ablations hide a part.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        batch_size: int,
+        seed: int,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        see: See = as_it_is,
+    ) -> None:
         self.store = store
+        self._see = see
         self.waited_s = 0.0
         edit_type, k = store.keys["edit_type"].to_numpy(), store.keys["k"].to_numpy()
         self._rows_of = row_sampler(edit_type, k, batch_size, seed)
@@ -67,7 +87,7 @@ class BatchSource:
         for _, of_kind in row_kinds(edit_type, k):
             if of_kind[sample].any():
                 self._naive[of_kind] = naive[of_kind[sample]][0]
-        self.sample = Batch(table.batch, table.targets, torch.from_numpy(naive))
+        self.sample = see(Batch(table.batch, table.targets, torch.from_numpy(naive)))
 
     def batches(self, first_step: int, n_steps: int, part: slice = slice(None)) -> Iterator[Batch]:
         """The batches of steps first_step .. n_steps - 1, of each batch the rows of `part`."""
@@ -86,7 +106,7 @@ class BatchSource:
         naive = torch.from_numpy(self._naive[numbers])
         if self._table is None:
             table = self.store.rows(numbers)
-            return Batch(table.batch, table.targets, naive)
+            return self._see(Batch(table.batch, table.targets, naive))
         index = torch.from_numpy(numbers)
         rows = self._table.batch.rows(index)
-        return Batch(rows, self._table.targets[index, : rows.mask.shape[1]], naive)
+        return self._see(Batch(rows, self._table.targets[index, : rows.mask.shape[1]], naive))

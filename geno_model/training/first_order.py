@@ -1,7 +1,7 @@
 """The first-order term, solved before the first step: W with state + W shift nearest to the target (RFC 0006).
 
-Belongs here: weighted least squares with a small penalty. Does not: what a shift is (`encoder.pool_shift`), the steps
-that train W along with all else (`loop`).
+Belongs here: weighted ridge regression, its penalty by leave-one-out error. Does not: what a shift is
+(`encoder.pool_shift`), the steps that train W along with all else (`loop`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch import Tensor
 from geno_model.predictor.batch import ModelBatch
 from geno_model.predictor.predictor import Predictor
 
-PENALTY = 1e-4  # of the mean power of a column of the shift
+PENALTIES = 10.0 ** torch.arange(-5, 2.5, 0.5)  # as shares of the mean power of a direction of the shift
+MAX_STEPS_SEEN = 8_000
 
 
 def solve_first_order(predictor: Predictor, rows: ModelBatch, targets: Tensor, naive: Tensor) -> None:
@@ -22,13 +23,26 @@ def solve_first_order(predictor: Predictor, rows: ModelBatch, targets: Tensor, n
     """
     if predictor.first_order is None:
         return
-    shift = rows.shift[rows.mask].double()
-    change = (targets - rows.state[:, None])[rows.mask].double()
-    weight = (1 / (naive * rows.mask.sum(dim=1)).double())[:, None].expand(rows.mask.shape)[rows.mask, None]
-    power = (shift * weight).T @ shift
-    penalty = PENALTY * power.diagonal().mean()
-    if penalty > 0:
-        eye = torch.eye(len(power), dtype=power.dtype, device=power.device)
-        solved = torch.linalg.solve(power + penalty * eye, (shift * weight).T @ change)
+    mask = rows.mask
+    weight = (1 / (naive * mask.sum(dim=1)).double()).sqrt()[:, None].expand(mask.shape)[mask, None]
+    shift = rows.shift[mask].double() * weight
+    change = (targets - rows.state[:, None])[mask].double() * weight
+    every = -(-len(shift) // MAX_STEPS_SEEN)
+    if shift.any():
         with torch.no_grad():
-            predictor.first_order.weight.copy_(solved.T)
+            predictor.first_order.weight.copy_(ridge(shift[::every], change[::every]).T)
+
+
+def ridge(x: Tensor, y: Tensor) -> Tensor:
+    """Coefficients (p, q) of y (n, q) on x (n, p), with the penalty of the least leave-one-out error; float64."""
+    power, directions = torch.linalg.eigh(x.T @ x)
+    power = power.clamp(min=0)
+    along, seen = x @ directions, directions.T @ (x.T @ y)
+    errors, penalties = [], PENALTIES.double() * power.mean()
+    for penalty in penalties:
+        shrunk = 1 / (power + penalty)
+        leverage = along.square() @ shrunk
+        left_out = (y - along @ (shrunk[:, None] * seen)) / (1 - leverage).clamp(min=1e-6)[:, None]
+        errors.append(left_out.square().sum())
+    best = penalties[int(torch.stack(errors).argmin())]
+    return directions @ (seen / (power + best)[:, None])

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from geno_model.predictor.world_model import Size, WorldModel, model_config
-from geno_model.training.batches import Batch, BatchSource
+from geno_model.training.batches import Batch, BatchSource, See, as_it_is
 from geno_model.training.checkpoint import Progress, load_progress, partial_folder, save_progress
 from geno_model.training.first_order import solve_first_order
 from geno_model.training.monitor import alerts, validate
@@ -114,16 +114,18 @@ def train(
     folder: Path,
     watchers: Watchers | None = None,
     ranks: Ranks | None = None,
+    see: See = as_it_is,
 ) -> TrainingResult:
     """Train a world model on `store` and write the checkpoint folder (atomically, replacing an older one).
 
     The checkpoint holds the model's three files, `training.json` (settings, result) and `contract.json`. A run of the
-    same data and settings that was killed goes on where it last wrote `<folder>.partial`.
+    same data and settings that was killed goes on where it last wrote `<folder>.partial`. see: what the model gets to
+    see of a batch; all of it but in ablations.
     Raises `ResumeError` where an unfinished run of other data, settings or encoder lies there.
     """
     began, watchers, ranks = time.monotonic(), watchers or Watchers(), ranks or Ranks(device=default_device())
     torch.use_deterministic_algorithms(True)
-    source = BatchSource(store, settings.batch_size, settings.seed_order)
+    source = BatchSource(store, settings.batch_size, settings.seed_order, see=see)
     run = _Run(_new_model(store, source.sample, settings).to(ranks.device), settings, watchers, ranks)
     identity = {
         **asdict(settings),

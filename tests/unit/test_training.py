@@ -19,7 +19,7 @@ from geno_model.predictor.world_model import WorldModel, model_config
 from geno_model.training.balance import naive_losses, row_sampler
 from geno_model.training.batches import BatchSource
 from geno_model.training.checkpoint import ResumeError, partial_folder
-from geno_model.training.first_order import solve_first_order
+from geno_model.training.first_order import PENALTIES, ridge, solve_first_order
 from geno_model.training.loop import Ranks, TrainingSettings, Watchers, predict_table, train
 from geno_model.training.objective import last_step, raw_loss, skill
 from geno_model.training.schedule import adamw, wsd
@@ -119,6 +119,28 @@ def test_the_first_order_term_finds_a_linear_law(states: Path) -> None:
     unit = torch.nn.functional.normalize(targets, dim=-1)
     assert skill(predicted[table.batch.mask], unit[table.batch.mask], table.batch.state.repeat_interleave(
         table.batch.mask.sum(dim=1), dim=0)) > 0.95  # fmt: skip
+
+
+def test_the_penalty_is_that_of_the_least_leave_one_out_error() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 30, generator=generator, dtype=torch.float64)
+    noise = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+
+    def fit(x: torch.Tensor, y: torch.Tensor, penalty: float) -> torch.Tensor:
+        return torch.linalg.solve(x.T @ x + penalty * torch.eye(30), x.T @ y)
+
+    for y in (noise, x @ torch.ones(30, 3, dtype=torch.float64) + 0.1 * noise):
+        penalties = (PENALTIES.double() * torch.linalg.eigvalsh(x.T @ x).mean()).tolist()
+        others = [torch.arange(40) != row for row in range(40)]
+        errors = [
+            sum(
+                float((y[row] - x[row] @ fit(x[keep], y[keep], penalty)).square().sum())
+                for row, keep in enumerate(others)
+            )
+            for penalty in penalties
+        ]
+        expected = fit(x, y, penalties[int(np.argmin(errors))])
+        torch.testing.assert_close(ridge(x, y), expected, atol=1e-8, rtol=1e-6)
 
 
 def test_training_learns_and_is_deterministic(states: Path, tmp_path: Path) -> None:
