@@ -23,7 +23,7 @@ Choices that the design leaves open (the seeds hold no training RFC, only its su
 - It acts on ALL outputs of the batch, before and after each edit. JEPA alone is content if edits move no state any
   more; then a direction of Sigma closes for each row, which the logarithm resists as it resists one state for all DNA.
 - Sigma has lower rank than d for small batches; eps I keeps the logarithm finite, and the empty directions count as a
-  constant without gradient. `monitor.lejepa` logs the same figure in phase 1, over many more rows than d.
+  constant without gradient. `monitor` logs the same figure in phase 1, over many more rows than d.
 
 Measured on the demo (40 steps of 4 rows at 1e-3, 16 held-back rows; variance of states, loss of no change, JEPA):
 

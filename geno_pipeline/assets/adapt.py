@@ -33,10 +33,7 @@ def adapted_encoder(
 
     No run makes it but the job `adapt_encoder`. To use it, name its folder in a profile with another `storage`.
     """
-    from geno_model.training.adapt import (
-        AdaptSettings,
-        adapt,
-    )  # here: peft takes seconds to load, and only this needs it
+    from geno_model.training.adapt import AdaptSettings, adapt  # here: peft takes seconds to load, for this alone
 
     given = PROFILE.adapt
     settings = AdaptSettings(

@@ -79,3 +79,14 @@ def test_holdouts_are_watched_on_the_way_and_alerts_are_heard(tmp_path: Path) ->
     assert unwatched.history == result.history  # looking changes nothing
     weights = [(tmp_path / name / "predictor.safetensors").read_bytes() for name in ("run", "alone")]
     assert weights[0] == weights[1]
+
+
+def test_event_files_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra `tensorboard` is not installed")
+    genome = random_genome(tmp_path)
+    build_states(rows_of_edits(genome), genome, tiny_encoder(tmp_path / "encoder"), tmp_path / "states")
+    settings = TrainingSettings("demo", 25, 16, 1e-3, seed_init=1, seed_order=2)
+    watchers = Watchers(tensorboard=tmp_path / "events")
+    train(StateStore(tmp_path / "states"), settings, tmp_path / "run", watchers)
+    events = list((tmp_path / "events").glob("events.out.tfevents.*"))
+    assert len(events) == 1 and b"learning_rate" in events[0].read_bytes()
