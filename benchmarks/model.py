@@ -12,10 +12,11 @@ matrices of the same type does per CPU second in this process. Weights are rando
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ import polars as pl
 import torch
 from measuring import Rate, compare, print_rates
 from numpy.typing import NDArray
+from states import CONTRACT, ROWS_A_SHARD, random_shard, start
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +36,10 @@ from geno_model.genomics.tokens import N_COMPACT
 from geno_model.predictor.batch import ModelBatch, collate, edit_columns
 from geno_model.predictor.predictor import Predictor
 from geno_model.predictor.world_model import Size, WorldModel, model_config
+from geno_model.training.loop import TrainingSettings, train
 from geno_model.training.schedule import adamw
+from geno_model.training.shards import write_shard
+from geno_model.training.state_store import StateStore
 from geno_model.training.step import batch_loss
 
 D_STATE = 1_024
@@ -175,6 +180,26 @@ def rollouts(size: Size, context: Context, n_steps: int) -> list[Rate]:
     return compare(f"{size}, rollout of K = {n_steps}: states", ways, rounds=2)
 
 
+def whole_run(size: Size, batch_size: int, n_rows: int = 10_000, n_steps: int = 12) -> Facts:
+    """A short training from state shards on disk: how long to its first step, and how long it waits for data."""
+    rng = np.random.default_rng(0)
+    settings = TrainingSettings(size, n_steps, batch_size, 1e-4, seed_init=1, seed_order=2)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "states"
+        start(folder, D_STATE)
+        for first in range(0, n_rows, ROWS_A_SHARD):
+            rows, columns = random_shard(first, min(ROWS_A_SHARD, n_rows - first), D_STATE, rng)
+            write_shard(folder / "chr1" / f"{first:06d}.parquet", rows, columns, CONTRACT, str(first))
+        began = perf_counter()
+        result = train(StateStore(folder), settings, Path(scratch) / "checkpoint")
+        seconds = perf_counter() - began
+    return {
+        f"{size}, training from {n_rows:,} rows on disk": f"first step after {result.seconds_to_first_step:.1f} s, "
+        f"{result.waiting_share:.2%} of the time waiting for data, {result.tuples_per_second:,.0f} rows a second, "
+        f"{seconds:.0f} s in all"
+    }
+
+
 def main() -> None:
     """Run all measurements and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -194,6 +219,7 @@ def main() -> None:
         rates, facts = rates + found, facts | lines
     for n_steps in (5, 20):
         rates += rollouts(arguments.sizes[0], arguments.context, n_steps)
+    facts |= whole_run(arguments.sizes[0], arguments.batch)
     print_rates(rates, arguments.json, **facts)
 
 

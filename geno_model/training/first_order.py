@@ -1,6 +1,6 @@
 """The first-order term, solved before the first step: W with state + W shift nearest to the target (RFC 0006).
 
-Belongs here: weighted ridge regression, its penalty by leave-one-out error. Does not: what a shift is
+Belongs here: weighted ridge regression, its penalty by cross-validation. Does not: what a shift is
 (`encoder.pool_shift`), the steps that train W along with all else (`loop`).
 """
 
@@ -34,15 +34,19 @@ def solve_first_order(predictor: Predictor, rows: ModelBatch, targets: Tensor, n
 
 
 def ridge(x: Tensor, y: Tensor) -> Tensor:
-    """Coefficients (p, q) of y (n, q) on x (n, p), with the penalty of the least leave-one-out error; float64."""
+    """Coefficients (p, q) of y (n, q) on x (n, p), at the penalty of least generalised cross-validation error; float64.
+
+    Golub, Heath and Wahba 1979: squared error over (1 - degrees of freedom / n) squared. In the directions of x'x every
+    penalty costs a sum over p numbers.
+    """
     power, directions = torch.linalg.eigh(x.T @ x)
     power = power.clamp(min=0)
-    along, seen = x @ directions, directions.T @ (x.T @ y)
-    errors, penalties = [], PENALTIES.double() * power.mean()
+    seen = directions.T @ (x.T @ y)
+    strength, total = seen.square().sum(dim=1), y.square().sum()
+    scores, penalties = [], PENALTIES.double() * power.mean()
     for penalty in penalties:
         shrunk = 1 / (power + penalty)
-        leverage = along.square() @ shrunk
-        left_out = (y - along @ (shrunk[:, None] * seen)) / (1 - leverage).clamp(min=1e-6)[:, None]
-        errors.append(left_out.square().sum())
-    best = penalties[int(torch.stack(errors).argmin())]
+        error = total - (strength * shrunk * (2 - power * shrunk)).sum()
+        scores.append(error / (1 - (power * shrunk).sum() / len(x)).clamp(min=1e-3).square())
+    best = penalties[int(torch.stack(scores).argmin())]
     return directions @ (seen / (power + best)[:, None])
