@@ -41,8 +41,9 @@ lint: env
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
+# Two processes of one thread each: most of the time is that of programs that start. A file stays in one process.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 format: env
 	$(BIN)/ruff check --fix .
