@@ -48,7 +48,7 @@ def test_jobs() -> None:
     jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
     assert {"build_dataset", "everything"} <= jobs.keys()
     everything = set(jobs["everything"].asset_layer.executable_asset_keys)
-    unused = {dg.AssetKey("carbon_weights"), dg.AssetKey("adapted_encoder")}  # unless somebody asks for them
+    unused = {dg.AssetKey(name) for name in ("ablations", "adapted_encoder", "carbon_weights")}  # unless asked for
     assert everything == set(defs.resolve_asset_graph().get_all_asset_keys()) - unused
     assert not unused & set(jobs["train_model"].asset_layer.executable_asset_keys)
     assert everything.issuperset(jobs["build_dataset"].asset_layer.executable_asset_keys)
@@ -91,7 +91,7 @@ def test_missing_inputs_end_in_one_line(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--profile", "chr99"), "profile: found 'chr99', expected one of chr21, demo, real"),
-        (("--job", "nothing"), "--job: found 'nothing', expected one of adapt_encoder, build_dataset"),
+        (("--job", "nothing"), "--job: found 'nothing', expected one of ablate, adapt_encoder, build_dataset"),
         (("--data", "here"), "found --data here, expected none"),
     ],
 )

@@ -189,6 +189,7 @@ def killed_after(states: Path, folder: Path, settings: TrainingSettings, step: i
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(states: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, save_every=20)
     train(StateStore(states), settings, tmp_path / "whole")
@@ -225,6 +226,7 @@ def test_ranks_part_a_batch_without_rest() -> None:
         Ranks(0, 4).part(66)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(states: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, size="small", n_steps=50, batch_size=8)  # this size has no dropout
     one = train(StateStore(states), settings, tmp_path / "one")
