@@ -79,7 +79,8 @@ def ranking_table(benchmarks: pl.DataFrame) -> Table:
     """AUROC of each head on each ClinVar track, with its interval."""
     table = Table(title="Pathogenic against benign, held-out ClinVar alleles (chance = 0.5)", title_justify="left")
     for name in ("track", "head", "P/LP", "B/LB", "AUROC", "95 % interval"):
-        table.add_column(name, justify="left" if name in ("track", "head") else "right", no_wrap="interval" in name)
+        is_number = name in ("P/LP", "B/LB", "AUROC")  # the interval may be a sentence
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number)
     for row in benchmarks.filter(pl.col("subset") == "all").iter_rows(named=True):
         interval = row["note"] or _interval(row["auroc_low"], row["auroc_high"])
         numbers = (f"{row['n_positive']:,}", f"{row['n_negative']:,}", _number(row["auroc"]), interval)

@@ -30,3 +30,13 @@ def test_a_benchmark_without_a_figure_says_why() -> None:
            "auroc": None, "auroc_low": None, "auroc_high": None, "note": "fewer than 10 positives"}  # fmt: skip
     shown = text(ranking_table(pl.DataFrame([row, row | {"subset": "SNV"}])))
     assert shown.count("displacement") == 1 and "fewer than 10 positives" in shown
+
+
+def test_a_long_reason_leaves_room_for_the_rest_on_a_narrow_screen() -> None:
+    row = {"track": "ClinVar coding", "subset": "all", "head": "baseline: consequence class", "n_positive": 93,
+           "n_negative": 256, "auroc": None, "auroc_low": None, "auroc_high": None,
+           "note": "no gene models: the region class of every allele is 'other'"}  # fmt: skip
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    console.print(ranking_table(pl.DataFrame([row])))
+    shown = console.export_text()
+    assert "…" not in shown and "256" in shown and "AUROC" in shown
