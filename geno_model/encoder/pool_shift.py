@@ -1,4 +1,4 @@
-"""What an edit does to the six-mers of a pool: a first guess at the next state that needs no encoder call (RFC 0006).
+"""What an edit does to the six-mers of a pool: a first guess at the next state (RFC 0006).
 
 Belongs here: the mean hidden state of every six-mer, and how far the pool moves if each six-mer stood at its mean.
 Does not: real hidden states (`carbon`, `shared_prefix`), what a predictor makes of the guess.
@@ -10,8 +10,10 @@ the pool whose six-mer is no longer the same,
     shift     = sum of h(edited) - h(reference)               what is to be expected of the new six-mers
     departure = sum of hidden state - h(reference)            what was particular about the old ones, and may go
 
-both divided by the length of the sum of the pool's hidden states, so in units of the state: s + shift is the next
-state to first order. h is a property of the encoder alone: it is measured on random DNA from a fixed seed, so whoever
+    arrival   = sum of hidden state - h(edited)               what is particular about the new ones (`other_frames`)
+
+all divided by the length of the sum of the pool's hidden states, so in units of the state: s + shift is the next state
+to first order. h is a property of the encoder alone: it is measured on random DNA from a fixed seed, so whoever
 holds the encoder has it. The hidden states are those of the reference pass.
 """
 

@@ -14,7 +14,7 @@ Memory: the reference's keys, values and hidden states, and one batch of suffixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.other_frames import Step, add_arrivals
 from geno_model.encoder.pool_shift import add_shifts
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
 from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
@@ -49,7 +50,7 @@ class EncodedWindow:
     reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre.
     locus (sumK, 2, d): hidden states of the reference window at tokens c - 1 and c of each edit (zeros for c - 1 = -1).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
-    shift (sumK, 2 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
+    shift (sumK, 3 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
     """
 
     reference: Tensor
@@ -129,13 +130,14 @@ def encode_window(
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
     locus = torch.stack([hidden[(loci - 1).clamp(min=0)] * (loci > 0)[:, None], hidden[loci]], dim=1)
+    shifts.add_other_frames(encoder, window, _changed_lengths(chains, shared, moved, low.numpy(), high.numpy()))
     shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
     return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shifts:
-    """The sums behind `EncodedWindow.shift`, taken up batch by batch: sums (sumK, 2 d), or (sumK, 0) if nobody asked.
+    """The sums behind `EncodedWindow.shift`, taken up batch by batch: sums (sumK, 3 d), or (sumK, 0) if nobody asked.
 
     table (4099, d) six-mer states; hidden (T, d) and ids (T,) of the reference window; low (n,) first token of each
     chain's pool.
@@ -150,7 +152,7 @@ class _Shifts:
     @classmethod
     def of(cls, encoder: CarbonStateEncoder, hidden: Tensor, ids: Ints, low: Ints, n_rows: int) -> _Shifts:
         table = encoder.sixmer_states() if encoder.contract.context == "pool" else torch.empty(0, 0)
-        sums = torch.zeros((n_rows, 2 * table.shape[1]), dtype=torch.float64)
+        sums = torch.zeros((n_rows, 3 * table.shape[1]), dtype=torch.float64)
         return cls(table, hidden, ids, low, sums)
 
     def add(self, row: Ints, chain: Ints, first: Ints, length: Ints, ids: NDArray[np.integer]) -> None:
@@ -161,7 +163,21 @@ class _Shifts:
         token = first[:, None] + column
         is_pooled = (column < length[:, None]) & (token >= self.low[chain][:, None])
         token = np.minimum(token, len(self.ids) - 1)
-        add_shifts(self.sums, self.table, self.hidden, row, token, self.ids[token], ids, is_pooled)
+        add_shifts(
+            self.sums[:, : 2 * self.table.shape[1]],
+            self.table,
+            self.hidden,
+            row,
+            token,
+            self.ids[token],
+            ids,
+            is_pooled,
+        )
+
+    def add_other_frames(self, encoder: CarbonStateEncoder, window: NDArray[np.uint8], steps: Iterable[Step]) -> None:
+        """Take up the tokens that edits of other lengths bring into another frame."""
+        if self.table.numel():
+            add_arrivals(self.sums[:, 2 * self.table.shape[1] :], encoder, self.table, window, self.hidden, steps)
 
     def relative_to(self, reference: Tensor) -> Tensor:
         """In units of the state: reference (sumK, d) is the sum over each row's pool before any edit."""
@@ -223,6 +239,24 @@ def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, fit_rule: str) -> boo
     """Whether the edited window is brought back to its length at its left end."""
     is_longer_or_shorter = sum(len(edit.alt_bases) - len(edit.ref_bases) for edit in edits) != 0
     return is_longer_or_shorter and fit_side(edits[0].rel_pos, window_bp, fit_rule) == "left"
+
+
+def _changed_lengths(
+    chains: Sequence[Sequence[RelEdit]],
+    shared: _Suffixes,
+    moved: list[tuple[int, NDArray[np.uint8], int]],
+    low: Ints,
+    high: Ints,
+) -> Iterator[Step]:
+    """The edited windows whose six-mers stand in another frame behind an edit, with their pooled tokens."""
+    n_steps = np.array([len(edits) for edits in chains])
+    head_row = np.cumsum(n_steps) - n_steps
+    cut_left = {row: chain for row, _, chain in moved}
+    for row, chain in [*zip(shared.row.tolist(), shared.chain.tolist(), strict=True), *cut_left.items()]:
+        edits = chains[chain][: row - int(head_row[chain]) + 1]
+        if any(len(edit.alt_bases) != len(edit.ref_bases) for edit in edits):
+            first = 0 if row in cut_left else edits[0].rel_pos // BASES_PER_TOKEN
+            yield Step(row, edits, max(first, int(low[chain])), int(high[chain]), row in cut_left)
 
 
 def _changes(encoder: CarbonStateEncoder, cache: Cache, hidden: Tensor, batch: _Suffixes, low: Tensor) -> Tensor:

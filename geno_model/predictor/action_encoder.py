@@ -83,12 +83,12 @@ class LocusEncoder(nn.Module):
         self.states = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context)) for _ in range(2)
         )
-        self.shift = nn.Linear(2 * config.d_state + 1, 2 * config.d_context) if self.with_shift else None
+        self.shift = nn.Linear(3 * config.d_state + 1, 2 * config.d_context) if self.with_shift else None
         n_slots = LOCUS_TOKENS + (2 if self.with_states else 0) + (2 if self.with_shift else 0)
         self.d_out = config.d_context * n_slots
 
     def forward(self, before: Tensor, after: Tensor, locus: Tensor, shift: Tensor) -> Tensor:
-        """before, after (N, 4) compact ids, locus (N, 2, d_state), shift (N, 2 d_state) -> (N, d_out)."""
+        """before, after (N, 4) compact ids, locus (N, 2, d_state), shift (N, 3 d_state) -> (N, d_out)."""
         table: Tensor = self.get_buffer("sixmers")
         old, new = table[before], table[after]
         parts = [self.tokens(torch.cat([old + new, new - old], dim=-1)).flatten(1)]

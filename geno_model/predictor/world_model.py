@@ -36,7 +36,7 @@ class ModelConfig:
 
 def model_config(size: Size, d_state: int, context: Context) -> ModelConfig:
     """The sizes of spec 4: `base` about 40 M parameters, `small` about 22 M, `demo` for the embedded encoder."""
-    d_shift = 2 * d_state if context == "pool" else 0
+    d_shift = 3 * d_state if context == "pool" else 0
     if size == "demo":  # some thousand rows are all it has to learn from, hence the dropout (RFC 0002)
         action = ActionConfig(d_state, context, d_action=256, d_seq=64, d_context=64, d_mlp=512, dropout=0.25)
         return ModelConfig(action, PredictorConfig(d_state, action.d_action, 256, dropout=0.25, d_shift=d_shift))

@@ -57,7 +57,7 @@ class ShardError(InputError):
 class ShardColumns:
     """Vectors of n rows with sum(K) steps, each array flat in the order of rows and steps.
 
-    reference n * d, targets sumK * d, locus sumK * 2 * d or None, shift sumK * 2 * d or None (float32); rel_pos sumK,
+    reference n * d, targets sumK * d, locus sumK * 2 * d or None, shift sumK * 3 * d or None (float32); rel_pos sumK,
     tokens_before and tokens_after sumK * 4 (int32).
     """
 

@@ -122,7 +122,7 @@ class StateStore:
         n_steps = steps[local + 1] - steps[local]
         step = np.repeat(steps[local] - (np.cumsum(n_steps) - n_steps), n_steps) + np.arange(n_steps.sum())
         d_state = vectors["reference"].size // (len(steps) - 1)
-        widths = _STEP_WIDTH | {"targets": d_state, "locus": 2 * d_state, "shift": 2 * d_state}
+        widths = _STEP_WIDTH | {"targets": d_state, "locus": 2 * d_state, "shift": 3 * d_state}
         taken = {"reference": vectors["reference"].reshape(-1, d_state)[local]}
         taken |= {name: values.reshape(-1, widths[name])[step] for name, values in vectors.items() if name in widths}
         columns = [name for name in pq.read_schema(self._paths[index]).names if name not in MAPPED]

@@ -21,7 +21,7 @@ from geno_model.encoder.shared_prefix import EncodedWindow, encode_window
 from geno_model.encoder.state_contract import Context
 from geno_model.genomics.edits import EditSpec, RelEdit
 from geno_model.genomics.genome import Genome
-from geno_model.training.shards import ShardColumns, shard_key, start_store, write_shard
+from geno_model.training.shards import SCHEMA_VERSION, ShardColumns, shard_key, start_store, write_shard
 
 WINDOWS_PER_SHARD = 64
 
@@ -71,7 +71,7 @@ def build_states(
 
 
 def _key(part: pl.DataFrame, encoder: CarbonStateEncoder) -> str:
-    digest = hashlib.sha256(encoder.contract.digest.encode())
+    digest = hashlib.sha256(f"{SCHEMA_VERSION} {encoder.contract.digest}".encode())
     digest.update(part.write_ndjson().encode())
     return digest.hexdigest()
 

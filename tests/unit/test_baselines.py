@@ -17,7 +17,7 @@ from tests.unit.encoders import settings
 from tests.unit.test_predictor import D_STATE, new_model, random_batch
 
 SIXMERS = torch.randn(N_COMPACT, D_STATE, generator=torch.Generator().manual_seed(9))
-LAW = torch.randn(2 * D_STATE, D_STATE, generator=torch.Generator().manual_seed(8)) * 1e-3
+LAW = torch.randn(3 * D_STATE, D_STATE, generator=torch.Generator().manual_seed(8)) * 1e-3
 
 
 def table(n_steps: list[int], seed: int) -> StateTable:

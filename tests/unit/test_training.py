@@ -112,7 +112,7 @@ def test_the_first_order_term_finds_a_linear_law(states: Path) -> None:
     table = read_states(states)
     d = table.targets.shape[-1]
     model = WorldModel(model_config("demo", d, "pool"), table.sixmer_embeddings)
-    law = torch.randn(2 * d, d, generator=torch.Generator().manual_seed(3)) * 0.1
+    law = torch.randn(3 * d, d, generator=torch.Generator().manual_seed(3)) * 0.1
     targets = (table.batch.state[:, None] + table.batch.shift @ law) * table.batch.mask[..., None]
     solve_first_order(model.predictor, table.batch, targets, torch.ones(len(targets)))
     predicted = model.predict(table.batch)
