@@ -74,7 +74,7 @@ def add_arrivals(
     hidden: Tensor,
     steps: Iterable[Step],
 ) -> None:
-    """Add each step's arrival to its row of `sums` (n, d); table (4099, d), hidden (T, d) of the reference's frame 0."""
+    """Add each step's arrival to its row of `sums` (n, d); table (4099, d), hidden (T, d) of its frame 0."""
     rows, tokens, starts = [], [], []
     for step in steps:
         of_bases = origins(len(window), step.edits, is_cut_left=step.is_cut_left)
