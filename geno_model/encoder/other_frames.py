@@ -4,8 +4,8 @@ Belongs here: which reference bases a token of an edited window holds, and what 
 Does not: the shift that six-mers alone let expect (`pool_shift`).
 
 The concept: behind an indel whose length is no multiple of six, every token holds six bases of the reference that the
-reference itself reads in another frame. One more pass over the reference in that frame, from a little before the first
-such token to the end of the last pool, has their states, for all indels of the window that shift it alike:
+reference itself reads in another frame. One more pass over the reference in that frame, from a little before the indel
+to the end of its pool, has their states; alleles at one place that shift alike share it:
 
     frame 0     | ACGTAC | GTTTGA | CCATGG |
     frame 4         | ACGTTT | GACCAT | GG....
@@ -19,7 +19,7 @@ counts as nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from geno_model.genomics.edits import RelEdit
 from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
 
 CONTEXT_TOKENS = 128  # run before the first token that is wanted
+TOKENS_AT_ONCE = 2_048  # a batch of more is no faster on a CPU
 NOT_REFERENCE = -1
 
 Ints = NDArray[np.int64]
@@ -75,37 +76,62 @@ def add_arrivals(
     steps: Iterable[Step],
 ) -> None:
     """Add each step's arrival to its row of `sums` (n, d); table (4099, d), hidden (T, d) of its frame 0."""
-    rows, tokens, starts = [], [], []
+    frames = [
+        sixmer_ids(window[frame : frame + (len(window) - frame) // BASES_PER_TOKEN * BASES_PER_TOKEN]).astype(np.int64)
+        for frame in range(BASES_PER_TOKEN)
+    ]
+    passes: dict[_Pass, list[tuple[int, Tensor]]] = {}
     for step in steps:
-        of_bases = origins(len(window), step.edits, is_cut_left=step.is_cut_left)
-        of_tokens = of_bases[step.first * BASES_PER_TOKEN : step.last * BASES_PER_TOKEN].reshape(-1, BASES_PER_TOKEN)
-        is_whole = (of_tokens >= 0).all(axis=1) & (of_tokens[:, -1] - of_tokens[:, 0] == BASES_PER_TOKEN - 1)
-        tokens.append(np.flatnonzero(is_whole) + step.first)
-        starts.append(of_tokens[is_whole, 0])
-        rows.append(np.full(len(starts[-1]), step.row))
-    if not rows:
-        return
-    row, token, start = (np.concatenate(parts).astype(np.int64) for parts in (rows, tokens, starts))
-    before = sixmer_ids(window)
-    for frame in range(BASES_PER_TOKEN):
+        for frame, place in _read_in_other_frames(frames, step, len(window)):
+            if frame:
+                asked = _Pass(frame, max(int(place[0]) - CONTEXT_TOKENS, 0), int(place[-1]) + 1)
+                passes.setdefault(asked, []).append((step.row, place))
+            else:
+                _add(sums[step.row], hidden[place.to(hidden.device)], table, frames[0], place)
+    for asked, states in _run(encoder, frames, list(passes)):
+        for row, place in passes[asked]:
+            _add(sums[row], states[(place - asked.begin).to(states.device)], table, frames[asked.frame], place)
+
+
+class _Pass(NamedTuple):
+    """Tokens [begin, end) of a frame. They follow from one row alone: its figures do not depend on other rows."""
+
+    frame: int
+    begin: int
+    end: int
+
+
+def _add(total: Tensor, states: Tensor, table: Tensor, ids: Ints, place: Tensor) -> None:
+    """Add to total (d,) what the states (n, d) of tokens at `place` (n,) have more than their six-mers."""
+    total += (states.to(table.device) - table[torch.from_numpy(ids)[place]]).sum(dim=0, dtype=total.dtype)
+
+
+def _read_in_other_frames(frames: list[Ints], step: Step, window_bp: int) -> Iterator[tuple[int, Tensor]]:
+    """For each frame, the places (n,) in it, in order, of the step's pooled tokens that are another six-mer now."""
+    of_bases = origins(window_bp, step.edits, is_cut_left=step.is_cut_left)
+    of_tokens = of_bases[step.first * BASES_PER_TOKEN : step.last * BASES_PER_TOKEN].reshape(-1, BASES_PER_TOKEN)
+    is_whole = (of_tokens >= 0).all(axis=1) & (of_tokens[:, -1] - of_tokens[:, 0] == BASES_PER_TOKEN - 1)
+    token, start = np.flatnonzero(is_whole) + step.first, of_tokens[is_whole, 0]
+    for frame, ids in enumerate(frames):
         mine = start % BASES_PER_TOKEN == frame
-        mine &= (frame > 0) | (start // BASES_PER_TOKEN < len(hidden))
-        if not mine.any():
-            continue
         place = start[mine] // BASES_PER_TOKEN
-        n_whole = (len(window) - frame) // BASES_PER_TOKEN
-        ids = sixmer_ids(window[frame : frame + n_whole * BASES_PER_TOKEN]).astype(np.int64)
-        differs = ids[place] != before[token[mine]]
-        place, of_row = torch.from_numpy(place[differs]), torch.from_numpy(row[mine][differs])
-        if len(place) == 0:
-            continue
-        states, first = (hidden, 0) if frame == 0 else _states(encoder, ids, int(place.min()), int(place.max()) + 1)
-        real = states[(place - first).to(states.device)].to(table.device)
-        sums.index_add_(0, of_row, (real - table[torch.from_numpy(ids)[place]]).to(sums.dtype))
+        place = place[ids[place] != frames[0][token[mine]]]
+        if frame == 0:  # the reference pass goes on behind the pool only if another row asks for it
+            place = place[place < step.last]
+        if len(place):
+            yield frame, torch.from_numpy(place)
 
 
-def _states(encoder: CarbonStateEncoder, ids: Ints, first: int, last: int) -> tuple[Tensor, int]:
-    """Hidden states (n, d) of tokens from a little before `first` to `last`, and which of them is the first."""
-    begin = max(first - CONTEXT_TOKENS, 0)
-    part = torch.from_numpy(np.concatenate([[DNA_OPEN], ids[begin:last]]))
-    return encoder.hidden_states_of(part[None], encoder.contract.layer)[0, 1:], begin
+def _run(encoder: CarbonStateEncoder, frames: list[Ints], passes: list[_Pass]) -> Iterator[tuple[_Pass, Tensor]]:
+    """Each pass with its states (n, d), several at once, the longest first."""
+    left = sorted(passes, key=lambda asked: (asked.begin - asked.end, asked))
+    while left:
+        longest = left[0].end - left[0].begin
+        batch = left[: max(TOKENS_AT_ONCE // longest, 1)]
+        left = left[len(batch) :]
+        ids = np.full((len(batch), longest + 1), DNA_OPEN, dtype=np.int64)
+        for row, asked in enumerate(batch):
+            ids[row, 1 : 1 + asked.end - asked.begin] = frames[asked.frame][asked.begin : asked.end]
+        hidden = encoder.hidden_states_of(torch.from_numpy(ids), encoder.contract.layer)
+        for row, asked in enumerate(batch):
+            yield asked, hidden[row, 1 : 1 + asked.end - asked.begin]
