@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
+from geno_model.encoder.shared_prefix import LOCUS_SPANS
 from geno_model.encoder.state_contract import Context
 from geno_model.genomics.edits import EditType
 from geno_model.genomics.samplers import complex_indel, indel, mnv, uniform_snv
@@ -76,7 +77,7 @@ def random_rows(rng: np.random.Generator, k: NDArray[np.int64], context: Context
         edits["alt"],
         torch.randint(3, N_COMPACT, (n, 4)),
         torch.randint(3, N_COMPACT, (n, 4)),
-        torch.randn(n, 2, D_STATE),
+        torch.randn(n, len(LOCUS_SPANS), D_STATE),
         torch.randn(n, D_STATE if context == "pool" else 0),
     )
     pool_token = torch.from_numpy(rng.integers(WINDOW_BP // 6, size=len(k)))

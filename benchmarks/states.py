@@ -20,6 +20,7 @@ import polars as pl
 from measuring import Rate, compare, print_rates
 from safetensors.numpy import save_file
 
+from geno_model.encoder.shared_prefix import LOCUS_SPANS
 from geno_model.encoder.state_contract import StateContract
 from geno_model.training.shards import ShardColumns, write_shard
 from geno_model.training.state_store import StateStore, read_states
@@ -50,7 +51,7 @@ def random_shard(first: int, n: int, d_state: int, rng: np.random.Generator) -> 
         return states / np.linalg.norm(states, axis=1, keepdims=True)
 
     tokens = rng.integers(3, 4_099, (2, n_steps, 4), dtype=np.int32)
-    locus = rng.standard_normal((n_steps, 2, d_state), dtype=np.float32)
+    locus = rng.standard_normal((n_steps, len(LOCUS_SPANS), d_state), dtype=np.float32)
     at = np.arange(n_steps, dtype=np.int32)
     return rows, ShardColumns(unit(n), unit(n_steps), at, tokens[0], tokens[1], locus)
 
@@ -74,7 +75,7 @@ def as_lists(shard: Shard) -> pl.DataFrame:
     ends = np.concatenate([[0], np.cumsum(rows["k"].to_numpy())])
     d_state = columns.reference.shape[1]
     targets = np.split(columns.targets.reshape(-1), ends[1:-1] * d_state)
-    locus = np.split(np.asarray(columns.locus).reshape(-1), ends[1:-1] * 2 * d_state)
+    locus = np.split(np.asarray(columns.locus).reshape(-1), ends[1:-1] * len(LOCUS_SPANS) * d_state)
     return rows.with_columns(
         reference=pl.Series(list(columns.reference), dtype=pl.List(pl.Float32)),
         targets=pl.Series(targets, dtype=pl.List(pl.Float32)),

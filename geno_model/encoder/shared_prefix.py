@@ -33,8 +33,12 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_OPEN, edited_sixmer_ids, sixmer_ids
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
+# Tokens relative to that of the edit, 0-based half-open: the one before, its own, and three stretches of those behind,
+# which look back at it. What an encoder of real DNA does with an edit happens there (RFC 0006).
+LOCUS_SPANS = ((-1, 0), (0, 1), (1, 5), (5, 17), (17, 33))
 MEMORY_BYTES = 1 << 30
 SUFFIX_TOKENS = 2_048  # a batch of more is no faster on a CPU
+_EDITS_AT_ONCE = 256  # whose locus states are looked up together
 
 Ints = NDArray[np.int64]
 
@@ -48,7 +52,8 @@ class EncodedWindow:
     """States of n chains of edits in one window, sum(K) edits in all, chain by chain.
 
     reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre.
-    locus (sumK, 2, d): hidden states of the reference window at tokens c - 1 and c of each edit (zeros for c - 1 = -1).
+    locus (sumK, 5, d): means of the reference's hidden states over `LOCUS_SPANS` around token c of each edit, without
+    what lies outside the window or right of the chain's pool (zeros where nothing is left).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
     shift (sumK, 3 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
     """
@@ -129,7 +134,7 @@ def encode_window(
         shifts.add(row_, chain_, first, length, pooled)
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
-    locus = torch.stack([hidden[(loci - 1).clamp(min=0)] * (loci > 0)[:, None], hidden[loci]], dim=1)
+    locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps))
     shifts.add_other_frames(encoder, window, _changed_lengths(chains, shared, moved, low.numpy(), high.numpy()))
     shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
     return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift)
@@ -288,6 +293,22 @@ def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[
     before = sixmer_ids(padded)[loci[:, None] + np.arange(LOCUS_TOKENS)]
     after = edited_sixmer_ids(window, rel_pos, ref_length, alt, alt_length, LOCUS_TOKENS)
     return torch.from_numpy(before.astype(np.int64)), torch.from_numpy(after.astype(np.int64)), torch.from_numpy(loci)
+
+
+def _locus_states(hidden: Tensor, loci: Tensor, end: Tensor) -> Tensor:
+    """Means of hidden (T, d) over `LOCUS_SPANS` around tokens loci (n,), left of end (n,): (n, 5, d) float32."""
+    first, last = torch.tensor(LOCUS_SPANS).T[:, None]
+    stop = torch.maximum(end, loci + 1)[:, None]
+    low, high = (loci[:, None] + first).clamp(min=0), torch.minimum(loci[:, None] + last, stop)
+    tokens = loci[:, None] + torch.arange(LOCUS_SPANS[0][0], LOCUS_SPANS[-1][1])
+    is_inside = (tokens[:, None] >= low[..., None]) & (tokens[:, None] < high[..., None])
+    weight = is_inside / is_inside.sum(dim=-1, keepdim=True).clamp(min=1)
+    tokens = tokens.clamp(0, len(hidden) - 1).to(hidden.device)
+    parts = [
+        weight[part].to(hidden.device) @ hidden[tokens[part]].float()
+        for part in torch.arange(len(loci)).split(_EDITS_AT_ONCE)
+    ]
+    return torch.cat(parts)
 
 
 def _columns(edits: Sequence[RelEdit]) -> tuple[Ints, Ints, NDArray[np.uint8], Ints]:

@@ -2,7 +2,7 @@
 
 Five sub-encoders are concatenated and projected. Four are the seeds' (RFC-0003 section 3.4); the fifth, `context`, is
 the locus channel, with four settings: `none`, `sixmer` (input embeddings of the six-mers at the locus before
-and after the edit), `locus` (`sixmer` and the reference hidden states at tokens c - 1 and c) and `pool` (`locus` and
+and after the edit), `locus` (`sixmer` and the reference hidden states around its token) and `pool` (`locus` and
 the shift of the pool after this edit and those before it in the chain, RFC 0006).
 Alleles enter injectively: A-padded six-mer ids plus the true length (pitfall 14).
 Not here: how the tensors of a batch are made (`batch`).
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from geno_model.encoder.shared_prefix import LOCUS_TOKENS
+from geno_model.encoder.shared_prefix import LOCUS_SPANS, LOCUS_TOKENS
 from geno_model.encoder.state_contract import Context
 from geno_model.genomics.edits import V1_MAX_LEN
 from geno_model.genomics.tokens import N_COMPACT
@@ -36,7 +36,7 @@ class ActionConfig:
     d_pos: int = 128
     d_type: int = 64
     d_seq: int = 256
-    d_context: int = 128  # width of each of the six context slots, and half of that of the shift
+    d_context: int = 128  # width of each of the nine context slots, and half of that of the shift
     d_mlp: int = 1024
     dropout: float = 0.0
 
@@ -81,14 +81,15 @@ class LocusEncoder(nn.Module):
         )
         self.tokens = nn.Linear(2 * config.d_state, config.d_context)
         self.states = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context)) for _ in range(2)
+            nn.Sequential(nn.LayerNorm(config.d_state), nn.Linear(config.d_state, config.d_context))
+            for _ in LOCUS_SPANS
         )
         self.shift = nn.Linear(3 * config.d_state + 1, 2 * config.d_context) if self.with_shift else None
-        n_slots = LOCUS_TOKENS + (2 if self.with_states else 0) + (2 if self.with_shift else 0)
+        n_slots = LOCUS_TOKENS + (len(LOCUS_SPANS) if self.with_states else 0) + (2 if self.with_shift else 0)
         self.d_out = config.d_context * n_slots
 
     def forward(self, before: Tensor, after: Tensor, locus: Tensor, shift: Tensor) -> Tensor:
-        """before, after (N, 4) compact ids, locus (N, 2, d_state), shift (N, 3 d_state) -> (N, d_out)."""
+        """before, after (N, 4) compact ids, locus (N, 5, d_state), shift (N, 3 d_state) -> (N, d_out)."""
         table: Tensor = self.get_buffer("sixmers")
         old, new = table[before], table[after]
         parts = [self.tokens(torch.cat([old + new, new - old], dim=-1)).flatten(1)]

@@ -26,7 +26,7 @@ class ModelBatch:
 
     state (B, d) unit; pool_token (B,); mask (B, K); rel_pos (B, K) 0-based bp in the window; edit_type (B, K);
     ref_tokens, alt_tokens (B, K, 4) and ref_lengths, alt_lengths (B, K) bp; tokens_before, tokens_after (B, K, 4);
-    locus (B, K, 2, d); shift (B, K, 3 d), or (B, K, 0) unless the context is `pool`.
+    locus (B, K, 5, d); shift (B, K, 3 d), or (B, K, 0) unless the context is `pool`.
     """
 
     state: Tensor

@@ -4,7 +4,7 @@ Belongs here: the file's layout, writing it, and where its vectors lie. Does not
 (`geno_pipeline.build.states`), reading a store (`state_store`).
 
 One row per training tuple: the reference state s_t, the edits, and the states s_1..s_K after edits 1..k, all pooled at
-one token; with the contexts `locus` and `pool` the two locus states of each edit as well, with `pool` the shift of the
+one token; with the contexts `locus` and `pool` the five locus states of each edit as well, with `pool` the shift of the
 pool after edits 1..k. All in float32 (RFC 0001). The state
 contract (encoder, layer, pool, radius, dtype) stands once in the metadata of every file, not in every row, and with the
 rows it gives the file's `key`: a shard is content-addressed. A row's own state before any edit is its `reference`;
@@ -39,7 +39,7 @@ from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.errors import InputError
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 NORM_TOLERANCE = 1e-3
 STATES = ("reference", "targets")
 FLOATS = (*STATES, "locus", "shift")
@@ -57,7 +57,7 @@ class ShardError(InputError):
 class ShardColumns:
     """Vectors of n rows with sum(K) steps, each array flat in the order of rows and steps.
 
-    reference n * d, targets sumK * d, locus sumK * 2 * d or None, shift sumK * 3 * d or None (float32); rel_pos sumK,
+    reference n * d, targets sumK * d, locus sumK * 5 * d or None, shift sumK * 3 * d or None (float32); rel_pos sumK,
     tokens_before and tokens_after sumK * 4 (int32).
     """
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from geno_model.encoder.shared_prefix import LOCUS_SPANS
 from geno_model.encoder.state_contract import StateContract
 from geno_model.predictor.batch import ModelBatch, collate, edit_columns, scatter_steps
 from geno_model.training.shards import MAPPED, ShardError, mapped_columns, shard_key
@@ -122,7 +123,7 @@ class StateStore:
         n_steps = steps[local + 1] - steps[local]
         step = np.repeat(steps[local] - (np.cumsum(n_steps) - n_steps), n_steps) + np.arange(n_steps.sum())
         d_state = vectors["reference"].size // (len(steps) - 1)
-        widths = _STEP_WIDTH | {"targets": d_state, "locus": 2 * d_state, "shift": 3 * d_state}
+        widths = _STEP_WIDTH | {"targets": d_state, "locus": len(LOCUS_SPANS) * d_state, "shift": 3 * d_state}
         taken = {"reference": vectors["reference"].reshape(-1, d_state)[local]}
         taken |= {name: values.reshape(-1, widths[name])[step] for name, values in vectors.items() if name in widths}
         columns = [name for name in pq.read_schema(self._paths[index]).names if name not in MAPPED]
@@ -143,7 +144,7 @@ class StateStore:
             edits["alt"],
             vectors["tokens_before"].long(),
             vectors["tokens_after"].long(),
-            locus.view(len(edits), 2, -1),
+            locus.view(len(edits), len(LOCUS_SPANS), -1),
             shift,
         )
         batch = collate(

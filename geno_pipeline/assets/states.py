@@ -136,13 +136,13 @@ def noise_floor(storage: Storage) -> dg.AssetCheckResult:
     )
 
 
-@folder_asset("states", version="2", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
 def training_states(storage: Storage, training_edits: pl.DataFrame) -> dg.MaterializeResult:
     """The state of every training window before and after each of its edits, so that training needs no encoder."""
     return _states("training_states", storage, training_edits)
 
 
-@folder_asset("states", version="2", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
 def validation_states(storage: Storage, validation_edits: pl.DataFrame) -> dg.MaterializeResult:
     """The same for edits of the three holdouts, which training never sees."""
     return _states("validation_states", storage, validation_edits)

@@ -20,6 +20,7 @@ import torch
 from scipy.stats import t as student
 
 from data_contracts.columns import HOLDOUT_CHR
+from geno_model.encoder.shared_prefix import LOCUS_SPANS
 from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import ModelBatch, WorldModel
 from geno_model.training.batches import Batch
@@ -29,13 +30,14 @@ from geno_model.training.state_store import StateStore, StateTable, read_states
 
 INDELS = (EditType.INS, EditType.DEL, EditType.INDEL)
 BASE = "base"
+BEHIND = "behind"  # of `locus`, the stretches that lie right of the edit's token
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """A training: states by name (of `base`, or of a contract of its own), inputs that are hidden, half precision.
 
-    train_on, judge_on: names of stores of states. hidden: fields of `ModelBatch`.
+    train_on, judge_on: names of stores of states. hidden: as `hide` takes them.
     """
 
     name: str
@@ -47,7 +49,8 @@ class Variant:
 
 VARIANTS = (
     Variant("all inputs (context pool)"),
-    Variant("context locus", hidden=("shift",)),
+    Variant("no states behind the locus", hidden=(BEHIND,)),
+    Variant("context locus (tokens c - 1 and c)", hidden=("shift", BEHIND)),
     Variant("context sixmer", hidden=("shift", "locus")),
     Variant("context none", hidden=("shift", "locus", "tokens_before", "tokens_after")),
     Variant("no ref_bases", hidden=("ref_tokens", "ref_lengths")),
@@ -97,8 +100,12 @@ def interval(values: np.ndarray) -> dict[str, float | int | None]:
 
 
 def hide(batch: ModelBatch, fields: Sequence[str]) -> ModelBatch:
-    """The batch with zeros in these fields."""
-    return replace(batch, **{name: torch.zeros_like(getattr(batch, name)) for name in fields})
+    """The batch with zeros in these fields; `BEHIND` stands for the locus states that lie behind the edit's token."""
+    zeros = {name: torch.zeros_like(getattr(batch, name)) for name in fields if name != BEHIND}
+    if BEHIND in fields and batch.locus.numel():
+        is_behind = torch.tensor([first > 0 for first, _ in LOCUS_SPANS])
+        zeros["locus"] = batch.locus.masked_fill(is_behind[:, None], 0)
+    return replace(batch, **zeros)
 
 
 def _trained(store: StateStore, settings: TrainingSettings, variant: Variant) -> WorldModel:

@@ -76,7 +76,7 @@ def test_a_window_and_an_edit_at_full_size(folder: Path, measured: Callable[[str
     assert states.shape == (2, 1_024) and states.dtype == torch.float32
     torch.testing.assert_close(states.norm(dim=1), torch.ones(2), atol=1e-5, rtol=0)
     assert 0 < (states[0] - states[1]).norm() < 1
-    assert encoded.locus.shape == (1, 2, 1_024)
+    assert encoded.locus.shape == (1, 5, 1_024)
 
     started = time.perf_counter()
     plain = encoder.encode(window, CENTRE * 6)

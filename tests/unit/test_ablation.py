@@ -30,6 +30,8 @@ def test_hidden_inputs_are_zero_and_the_others_as_they_were() -> None:
     hidden = hide(batch, ("shift", "ref_tokens"))
     assert not hidden.shift.any() and not hidden.ref_tokens.any()
     assert torch.equal(hidden.locus, batch.locus) and batch.shift.any()
+    behind = hide(batch, ("behind",)).locus
+    assert torch.equal(behind[:, :, :2], batch.locus[:, :, :2]) and not behind[:, :, 2:].any()
 
 
 def test_a_row_for_each_variant_and_group_and_the_shift_is_worth_something(tmp_path: Path) -> None:
@@ -52,4 +54,4 @@ def test_a_row_for_each_variant_and_group_and_the_shift_is_worth_something(tmp_p
     assert first["n"].to_list() == [32, 32, 8]
     snv = found.filter(pl.col("edits") == "K = 1, SNV")
     skill = dict(snv.select("variant", "skill").iter_rows())
-    assert skill["all inputs (context pool)"] > skill["context locus"] + 0.1
+    assert skill["all inputs (context pool)"] > skill["context locus (tokens c - 1 and c)"] + 0.1

@@ -151,12 +151,15 @@ def test_locus_states_and_tokens(encoder: CarbonStateEncoder) -> None:
     ids = torch.from_numpy(np.concatenate([[0], sixmer_ids(window)]).astype(np.int64))[None]
     with torch.inference_mode():
         hidden = encoder.model.model(input_ids=ids).last_hidden_state[0]
-    torch.testing.assert_close(
-        encoded.locus[0], hidden[[100, 101]], atol=1e-5, rtol=0
-    )  # tokens 99 and 100, after <dna>
+    behind = [hidden[102:106].mean(dim=0), hidden[106:118].mean(dim=0)]  # 101 to 104, and 105 to the pool's last, 116
+    by_hand = torch.stack([*hidden[100:102], *behind, torch.zeros_like(behind[0])])  # `hidden` begins with <dna>
+    torch.testing.assert_close(encoded.locus[0], by_hand, atol=1e-5, rtol=0)
     edited = np.concatenate([window[:605], np.frombuffer(b"TTT", dtype=np.uint8), window[605:]])
     assert encoded.tokens_before[0].tolist() == sixmer_ids(window[600:624]).tolist()
     assert encoded.tokens_after[0].tolist() == sixmer_ids(edited[600:624]).tolist()
+    at_the_start = encode_window(encoder, window, [[snv(window, 2)]], np.array([0])).locus[0]
+    assert not at_the_start[0].any()  # nothing lies left of token 0
+    torch.testing.assert_close(at_the_start[1], hidden[1], atol=1e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")

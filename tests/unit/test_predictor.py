@@ -27,7 +27,7 @@ def random_batch(n_steps: list[int], seed: int = 0) -> ModelBatch:
         ["C"] * n_edits,
         torch.randint(3, N_COMPACT, (n_edits, 4), generator=generator),
         torch.randint(3, N_COMPACT, (n_edits, 4), generator=generator),
-        torch.randn(n_edits, 2, D_STATE, generator=generator),
+        torch.randn(n_edits, 5, D_STATE, generator=generator),
         torch.randn(n_edits, 3 * D_STATE, generator=generator),
     )
     state = torch.nn.functional.normalize(torch.randn(len(n_steps), D_STATE, generator=generator), dim=-1)

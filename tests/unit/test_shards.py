@@ -68,7 +68,7 @@ def test_shards_hold_what_the_encoder_says(tmp_path: Path, genome: Genome) -> No
             in_window = spec.relative_to(row["window_start_bp"], row["window_end_bp"])
             assert table.batch.rel_pos[index, step] == in_window.rel_pos
     assert table.batch.mask.sum(dim=1).tolist() == table.keys["k"].to_list()
-    assert table.batch.locus.shape == (12, 2, 2, D_STATE)
+    assert table.batch.locus.shape == (12, 2, 5, D_STATE)
 
 
 @pytest.mark.parametrize("context", ["none", "sixmer"])
