@@ -213,6 +213,7 @@ class Ablation(Settings):
     """Ablations, made by the job `ablate` alone (spec 4)."""
 
     seeds: int = Field(default=3, ge=2, description="trainings of each variant")
+    steps: int | None = Field(default=None, gt=0, description="steps of a training; those of `model` if null")
     other_states: bool = Field(default=True, description="variants that need states of their own: layer, radius, phase")
 
 

@@ -20,19 +20,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from geno_pipeline.config import DEFAULT_PROFILE, ProfileError, load_profile
-from geno_pipeline.headline import print_headline, score_with_release
+from geno_pipeline.headline import ablation_table, print_headline, score_with_release
 
 if TYPE_CHECKING:
     import dagster as dg
 
 HOME = Path(__file__).parents[1] / "dagster_home"
 WHOLE_JOB = "everything"  # the one that ends with a scored VCF
+ABLATIONS = "ablate"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -186,6 +188,8 @@ def run(profile_name: str | None, data: Path | None, job_name: str, *, again: bo
         if score_with_release(PROFILE) != 0:
             return 1
         print_headline(PROFILE)
+    if job_name == ABLATIONS:
+        screen.print(ablation_table(pl.read_parquet(PROFILE.storage / "ablations.parquet")))
     return 0
 
 

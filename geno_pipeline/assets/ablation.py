@@ -39,7 +39,8 @@ def ablations(
         stores[name] = folders[0], folders[-1]
     first = PROFILE.model.seed
     seeds = range(first, first + 10 * PROFILE.ablation.seeds, 10)
-    return ablation.ablate(stores, training_settings(n_steps=PROFILE.model.steps), seeds, context.log.info)
+    steps = PROFILE.ablation.steps or PROFILE.model.steps
+    return ablation.ablate(stores, training_settings(n_steps=steps), seeds, context.log.info)
 
 
 def _states(storage: Storage, name: str, rows: pl.DataFrame, changes: dict[str, Any], number: int) -> Path:

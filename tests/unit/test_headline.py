@@ -6,7 +6,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from geno_pipeline.headline import ranking_table, skill_table
+from geno_pipeline.headline import ablation_table, ranking_table, skill_table
 
 
 def text(table: Table) -> str:
@@ -23,6 +23,19 @@ def test_skill_stands_beside_no_change() -> None:
     assert len(shown) == 1
     for part in ("1,234", "0.725", "0.650 to 0.810", "0.512", "-1.234"):
         assert part in shown[0]
+
+
+def test_ablations_stand_in_a_row_for_each_variant_with_half_their_interval() -> None:
+    rows = [
+        {"variant": variant, "edits": edits, "n": n, "n_seeds": 3, "skill": skill, "skill_low": skill - 0.05,
+         "skill_high": skill + 0.05}
+        for variant, skill in (("all inputs", 0.7), ("context none", -0.04))
+        for edits, n in (("K = 1, SNV", 405), ("K = 2, all", 20))
+    ]  # fmt: skip
+    shown = text(ablation_table(pl.DataFrame(rows)))
+    assert "mean of 3 seeds" in shown and "n = 405" in shown and "n = 20" in shown
+    lines = [line for line in shown.splitlines() if "±" in line]
+    assert len(lines) == 2 and lines[0].count("0.700 ± 0.050") == 2 and lines[1].count("-0.040 ± 0.050") == 2
 
 
 def test_a_benchmark_without_a_figure_says_why() -> None:
