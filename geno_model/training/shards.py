@@ -137,7 +137,7 @@ def write_shard(path: Path, rows: pl.DataFrame, columns: ShardColumns, contract:
 def mapped_columns(path: Path) -> dict[str, NDArray[np.generic]]:
     """The vectors of a shard as flat read-only views of the mapped file: nothing is read until it is looked at.
 
-    Raises `ShardError` for a file that is damaged or that `write_shard` did not write.
+    Raises `ShardError` for a file that is damaged, of another format, or that `write_shard` did not write.
     """
     try:
         metadata = pq.read_metadata(path)
@@ -147,6 +147,10 @@ def mapped_columns(path: Path) -> dict[str, NDArray[np.generic]]:
     found: dict[str, NDArray[np.generic]] = {}
     if metadata.num_row_groups != 1:
         raise ShardError(f"{path} has {metadata.num_row_groups} row groups, expected 1; materialise the states again")
+    if (found_version := (metadata.metadata or {}).get(b"schema_version", b"none").decode()) != SCHEMA_VERSION:
+        raise ShardError(
+            f"{path} has format {found_version}, this version reads {SCHEMA_VERSION}; materialise the states again"
+        )
     group = metadata.row_group(0)
     for index in range(group.num_columns):
         column = group.column(index)

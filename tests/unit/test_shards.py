@@ -188,6 +188,10 @@ def test_a_foreign_or_damaged_shard_is_told(tmp_path: Path, genome: Genome) -> N
     pq.write_table(table, second)  # the same rows, laid out by somebody else
     with pytest.raises(ShardError, match="not stored plainly"):
         StateStore(store)
+    older = table.replace_schema_metadata(table.schema.metadata | {b"schema_version": b"3"})
+    pq.write_table(older, second)
+    with pytest.raises(ShardError, match="has format 3, this version reads 4; materialise"):
+        StateStore(store)
     with pytest.raises(ShardError, match="materialise the states first"):
         read_states(tmp_path / "nothing")
 
