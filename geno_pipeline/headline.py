@@ -92,15 +92,15 @@ def ablation_table(ablations: pl.DataFrame) -> Table:
     """A row for each variant of the training, a column for each group of edits: skill and half of its interval."""
     n_seeds = ablations["n_seeds"][0]
     title = f"Skill on holdout-chr by what the predictor is given: mean of {n_seeds} seeds, Student's 95 % interval"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("variant")
     for edits, n in ablations.select("edits", "n").unique(maintain_order=True).iter_rows():
-        table.add_column(f"{edits}\nn = {n:,}", justify="right")
+        table.add_column("\n".join([*edits.split(", "), f"n = {n:,}"]), justify="right")
     for (variant,), rows in ablations.group_by("variant", maintain_order=True):
         table.add_row(
             str(variant),
             *(
-                f"{_number(skill)} ± {high - skill:.3f}"
+                f"{_number(skill)}\n±{high - skill:.3f}"
                 for skill, high in rows.select("skill", "skill_high").iter_rows()
             ),
         )

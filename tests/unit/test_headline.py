@@ -33,9 +33,10 @@ def test_ablations_stand_in_a_row_for_each_variant_with_half_their_interval() ->
         for edits, n in (("K = 1, SNV", 405), ("K = 2, all", 20))
     ]  # fmt: skip
     shown = text(ablation_table(pl.DataFrame(rows)))
-    assert "mean of 3 seeds" in shown and "n = 405" in shown and "n = 20" in shown
-    lines = [line for line in shown.splitlines() if "±" in line]
-    assert len(lines) == 2 and lines[0].count("0.700 ± 0.050") == 2 and lines[1].count("-0.040 ± 0.050") == 2
+    assert "mean of 3" in shown and "n = 405" in shown and "n = 20" in shown
+    rows_shown = [line for line in shown.splitlines() if "0.7" in line or "-0.04" in line]
+    assert len(rows_shown) == 2 and rows_shown[0].count("0.700") == 2 and rows_shown[1].count("-0.040") == 2
+    assert shown.count("±0.050") == 4
 
 
 def test_a_benchmark_without_a_figure_says_why() -> None:
