@@ -18,7 +18,7 @@ from geno_pipeline.storage import Storage
 
 PHASE_BP = 3
 RADIUS_TOKENS = 64
-LAYER = -2
+LAYER = -1
 
 
 @table_asset(

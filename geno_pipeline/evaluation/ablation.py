@@ -55,7 +55,7 @@ VARIANTS = (
     Variant("context none", hidden=("shift", "locus", "tokens_before", "tokens_after")),
     Variant("no ref_bases", hidden=("ref_tokens", "ref_lengths")),
     Variant("float16 targets", is_half=True),
-    Variant("layer -2", "layer", "layer"),
+    Variant("layer -1", "layer", "layer"),
     Variant("pool radius 64", "radius", "radius"),
     Variant("windows 3 bp further right", judge_on="phase"),
 )
