@@ -170,7 +170,7 @@ class Encoder(Settings):
 class State(Settings):
     """The choices of the state contract that a person makes (spec 2)."""
 
-    layer: Literal[-4, -3, -2, -1] = -1
+    layer: Literal[-4, -3, -2, -1] = -2
     radius_tokens: int = Field(default=256, gt=0)
     fit_side: Literal["right", "opposite"] = "right"
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
