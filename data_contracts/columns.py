@@ -36,6 +36,19 @@ MIX_SOURCES = (GNOMAD, SYNTHETIC_SNV, SYNTHETIC_INDEL, CLINVAR)
 PHASED = "phased"
 ROW_SOURCES = (*MIX_SOURCES, PHASED)
 
+POPULATIONS = ("afr", "amr", "asj", "eas", "fin", "mid", "nfe", "sas", "remaining")
+_PEOPLE = {
+    "afr": "African and African American",
+    "amr": "admixed American",
+    "asj": "Ashkenazi Jewish",
+    "eas": "East Asian",
+    "fin": "Finnish",
+    "mid": "Middle Eastern",
+    "nfe": "non-Finnish European (1000 Genomes: all European)",
+    "sas": "South Asian",
+    "remaining": "other or unassigned",
+}
+
 REGION_CLASSES = (
     "coding_nonsense",
     "splice",
@@ -102,6 +115,15 @@ def edits() -> Any:
     return pa.Field(
         dtype_kwargs={"inner": EDIT},
         description="edits in the order of pos (1-based), that do not overlap: list of {pos, ref, alt}",
+    )
+
+
+def af_of(population: str) -> Any:
+    """Allele frequency in one of `POPULATIONS`."""
+    return pa.Field(
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+        description=f"frequency among {_PEOPLE[population]} people; null where the file does not tell",
     )
 
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandera.polars as pa
 import polars as pl
 
 from data_contracts import columns
-
-
-def _of_population(who: str) -> Any:
-    return pa.Field(
-        nullable=True,
-        in_range={"min_value": 0, "max_value": 1},
-        description=f"frequency among {who} people; null where the file does not tell",
-    )
 
 
 class GnomadVariants(columns.Table):
@@ -29,15 +19,15 @@ class GnomadVariants(columns.Table):
     af: pl.Float32 = pa.Field(
         in_range={"min_value": 0, "max_value": 1}, description="frequency of the alternate allele"
     )
-    af_afr: pl.Float32 = _of_population("African and African American")
-    af_amr: pl.Float32 = _of_population("admixed American")
-    af_asj: pl.Float32 = _of_population("Ashkenazi Jewish")
-    af_eas: pl.Float32 = _of_population("East Asian")
-    af_fin: pl.Float32 = _of_population("Finnish")
-    af_mid: pl.Float32 = _of_population("Middle Eastern")
-    af_nfe: pl.Float32 = _of_population("non-Finnish European (1000 Genomes: all European)")
-    af_sas: pl.Float32 = _of_population("South Asian")
-    af_remaining: pl.Float32 = _of_population("other or unassigned")
+    af_afr: pl.Float32 = columns.af_of("afr")
+    af_amr: pl.Float32 = columns.af_of("amr")
+    af_asj: pl.Float32 = columns.af_of("asj")
+    af_eas: pl.Float32 = columns.af_of("eas")
+    af_fin: pl.Float32 = columns.af_of("fin")
+    af_mid: pl.Float32 = columns.af_of("mid")
+    af_nfe: pl.Float32 = columns.af_of("nfe")
+    af_sas: pl.Float32 = columns.af_of("sas")
+    af_remaining: pl.Float32 = columns.af_of("remaining")
 
     @pa.dataframe_check(name="ref and alt differ")
     def _differ(cls, data: pa.PolarsData) -> pl.LazyFrame:

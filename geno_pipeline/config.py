@@ -26,6 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geno_model.genomics.errors import InputError
+from geno_model.release.config import WindowPolicy
 
 PROFILES = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "demo"
@@ -221,6 +222,9 @@ class Calibration(Settings):
     """Calibration table (spec 5)."""
 
     max_rows: int = Field(gt=0, description="most common variants that are scored for the table")
+    window_policy: WindowPolicy = Field(
+        default="most_central", description="in which windows an allele is scored, here and by the release"
+    )
 
 
 class Evaluation(Settings):

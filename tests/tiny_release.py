@@ -14,12 +14,14 @@ import polars as pl
 import torch
 
 from data_contracts import CalibrationScores
+from data_contracts.columns import POPULATIONS
 from geno_model.genomics.context import Context, gc_terciles
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel, model_config
-from geno_model.release.config import ReleaseConfig, write_config
+from geno_model.release.config import ReleaseConfig, WindowPolicy, write_config
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.calibration import calibrate, write_calibration
+from geno_model.scoring.scorer import CALIBRATION, PATHOGENIC
 from tests.unit.encoders import tiny_encoder
 
 LENGTHS = {"chr1": 12_000, "chr2": 2_000, "chr3": 4_000}  # chr2 is shorter than a window of 3,072 bp
@@ -71,18 +73,25 @@ def random_calibration_scores(n_rows: int = 2_500, seed: int = 2) -> pl.DataFram
             "pos": np.arange(1, n_rows + 1),
             "ref": ["A"] * n_rows,
             "alt": ["C"] * n_rows,
-            "edit_type": [0] * n_rows,
+            "edit_type": [1 if row % 25 == 0 else 0 for row in range(n_rows)],
             "region_class": ["other"] * n_rows,
             "gc": rng.normal(0.5, 0.02, n_rows),
             "repeat_class": ["none"] * n_rows,
             "surprise_raw": rng.random(n_rows),
             "displacement": rng.random(n_rows),
+            **{f"af_{name}": rng.random(n_rows) if name == "afr" else [None] * n_rows for name in POPULATIONS},
         }
     )
     return frame.cast(schema)
 
 
-def build_release(folder: Path) -> TinyRelease:
+def pathogenic(genome: Genome) -> pl.DataFrame:
+    """What the release's ClinVar calls pathogenic: the first allele of `every_kind`."""
+    contig, pos, ref, alt, _ = every_kind(genome)[0]
+    return pl.DataFrame({"contig": [f"chr{contig}"], "pos": [pos], "ref": [ref], "alt": [alt]})
+
+
+def build_release(folder: Path, policy: WindowPolicy = "most_central") -> TinyRelease:
     """Write FASTA and release (with its encoder) below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     fasta, cache = write_fasta(folder / "ref.fa"), folder / "cache"
@@ -94,8 +103,10 @@ def build_release(folder: Path) -> TinyRelease:
     scores = random_calibration_scores()
     edges = gc_terciles(scores["gc"].to_numpy())
     Context.build(None, None, genome, edges).save(model_dir / "context")
-    write_calibration(calibrate(scores, edges), model_dir / "calibration.parquet", encoder.contract, edges)
-    write_config(model_dir, ReleaseConfig(encoder.contract, edges), {"profile": "test"})
+    config = ReleaseConfig(encoder.contract, edges, policy)
+    write_calibration(calibrate(scores, edges), model_dir / CALIBRATION, encoder.contract, edges, policy)
+    pathogenic(genome).write_parquet(model_dir / PATHOGENIC)
+    write_config(model_dir, config, {"profile": "test"})
     return TinyRelease(model_dir, fasta, cache, write_manifest(model_dir))
 
 

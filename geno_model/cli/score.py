@@ -3,6 +3,7 @@
 Belongs here: options, progress and the summary on stderr. Does not: any of the work (`geno_model.scoring`).
 
     geno-score --model-dir MODEL --vcf IN.vcf.gz --fasta REF.fa --output OUT.vcf.gz
+    geno-score --model-dir MODEL --variant chr17:43071077:C:T --fasta REF.fa
 
 Exit codes: 0 ok; 1 failure; 2 usage; 3 nothing could be scored (no records, or each allele excluded: no output is
 left); 4 something tried to reach the network. Any of 1, 3 and 4 is one line on stderr.
@@ -10,21 +11,28 @@ left); 4 something tried to reach the network. Any of 1, 3 and 4 is one line on 
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geno_model.cli import UsageError, one_line_errors
-from geno_model.offline import no_network
+from geno_model.offline import Guard, no_network
+from geno_model.scoring.errors import NothingScoredError
 
 if TYPE_CHECKING:
+    from geno_model.genomics.genome import Genome
     from geno_model.scoring.score_vcf import ScoreSummary
+    from geno_model.scoring.scorer import Scorer
+    from geno_model.scoring.surprise import Heads
 
 PROGRAM = "geno-score"
 _LINE_EVERY_S = 10.0
@@ -32,18 +40,56 @@ _LINE_EVERY_S = 10.0
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+class Head(StrEnum):
+    """Which of the model's scores."""
+
+    both = "both"
+    surprise = "surprise"
+    displacement = "displacement"
+
+
+class Device(StrEnum):
+    """Where encoder and model run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
 @app.command()
 def score(
     model_dir: Annotated[Path, typer.Option(help="Folder of a model release (it holds manifest.json).")],
-    vcf: Annotated[str, typer.Option(help="VCF (plain, gzip, bgzip) or BCF to score; - is standard input.")],
     fasta: Annotated[Path, typer.Option(help="Reference of the VCF's build, plain or bgzip FASTA.")],
-    output: Annotated[Path, typer.Option(help="Ends in .vcf, .vcf.gz, .tsv, .parquet or .jsonl: the format.")],
+    vcf: Annotated[str | None, typer.Option(help="VCF (plain, gzip, bgzip) or BCF; - is standard input.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="One variant contig:pos:ref:alt instead of a VCF; JSON on standard output.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Ends in .vcf, .vcf.gz, .tsv, .parquet or .jsonl: the format.")
+    ] = None,
     encoder_dir: Annotated[
         Path | None, typer.Option(help="The encoder's folder; else $GENO_ENCODER_DIR, else MODEL_DIR/encoder.")
     ] = None,
+    head: Annotated[Head, typer.Option(help="Scores; displacement alone runs no edited window.")] = Head.both,
+    delta_loglik: Annotated[
+        bool, typer.Option("--delta-loglik", help="Add how much less likely the encoder finds the edited DNA.")
+    ] = False,
+    population: Annotated[
+        str, typer.Option(help="Percentiles among what is common in: all, or afr, amr, eas, nfe, ... if released.")
+    ] = "all",
+    regions: Annotated[
+        list[str] | None, typer.Option(help="contig:first-last, 1-based, both included; may be given several times.")
+    ] = None,
+    regions_file: Annotated[Path | None, typer.Option(help="BED of regions, 0-based half-open.")] = None,
     pass_only: Annotated[
         bool, typer.Option("--pass-only", help="Leave out records whose FILTER is neither PASS nor missing.")
     ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a page about the run, one HTML file.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="Write a receipt for each score, for geno-verify.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted or killed.")] = False,
+    device: Annotated[Device, typer.Option(help="auto is cuda, else mps (untested), else cpu.")] = Device.auto,
+    threads: Annotated[int | None, typer.Option(min=1, help="Windows scored at once; default all cores.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still told.")] = False,
 ) -> None:
@@ -52,31 +98,132 @@ def score(
     Every alternate allele gets a score or the reason why it has none; records keep their order.
     """
     with one_line_errors(PROGRAM), no_network() as guard:
-        from geno_model.genomics.genome import Genome  # here, so that --help does not wait for PyTorch
+        from geno_model.scoring.surprise import Heads  # here, so that --help does not wait for PyTorch
+
+        heads = Heads(head != Head.displacement, head != Head.surprise, delta_loglik)
+        how = _Loading(model_dir, fasta, encoder_dir, device.value, threads, heads, population)
+        if (vcf is None) == (variant is None):
+            raise UsageError("give either --vcf or --variant")
+        if variant is not None:
+            if output or regions or regions_file or report or receipt or resume or pass_only:
+                raise UsageError("--variant prints JSON; --output and the options of a VCF do not go with it")
+            _score_variant(variant, how)
+            return
+        if vcf is None or output is None:
+            raise UsageError("--vcf needs --output, whose suffix decides the format")
+        paths = _Paths(vcf, fasta, output, regions_file, report, receipt)
+        _score_file(paths, how, guard, regions or [], pass_only, resume, batch_size, quiet)
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Files of a run."""
+
+    vcf: str
+    fasta: Path
+    output: Path
+    regions_file: Path | None
+    report: Path | None
+    receipt: Path | None
+
+    def check(self) -> None:
+        """Refuse what cannot be written before anything costs time."""
         from geno_model.scoring.errors import OutputError
-        from geno_model.scoring.score_vcf import STDIN, check_paths, measure, score_vcf
-        from geno_model.scoring.scorer import Scorer
+        from geno_model.scoring.score_vcf import check_paths
         from geno_model.scoring.vcf_io import require_writable
 
-        started = time.monotonic()
+        inputs = [self.vcf, self.fasta, *([self.regions_file] if self.regions_file else [])]
+        others = [path for path in (self.report, self.receipt) if path]
         try:
-            check_paths(vcf, fasta, output)
+            check_paths(inputs, self.output, others)
         except OutputError as error:
             raise UsageError(str(error)) from None
-        require_writable(output)
-        genome = Genome.open(fasta)
-        is_stream = vcf == STDIN or Path(vcf).is_fifo()  # can be read once only, so its length is not known
-        n_alleles = None if is_stream else measure(vcf, genome).n_alleles
-        scorer = Scorer.from_release(model_dir, genome, encoder_dir)
-        with _progress(n_alleles, quiet) as report:
+        for path in (self.output, *others):
+            require_writable(path)
 
-            def tell(n_done: int) -> None:
-                guard.check()
-                report(n_done)
 
-            summary = score_vcf(vcf, scorer, output, pass_only=pass_only, batch_edits=batch_size, progress=tell)
-        if not quiet:
-            _print_summary(summary, scorer.model_id, output, time.monotonic() - started)
+@dataclass(frozen=True)
+class _Loading:
+    """How a release is loaded."""
+
+    model_dir: Path
+    fasta: Path
+    encoder_dir: Path | None
+    device: str
+    threads: int | None
+    heads: Heads
+    population: str
+
+    def scorer(self, genome: Genome) -> Scorer:
+        """The release at work."""
+        from geno_model.scoring.scorer import Scorer
+
+        return Scorer.from_release(
+            self.model_dir,
+            genome,
+            self.encoder_dir,
+            device=self.device,
+            heads=self.heads,
+            population=self.population,
+            n_threads=self.threads,
+        )
+
+
+def _score_variant(variant: str, how: _Loading) -> None:
+    """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
+    from geno_model.genomics.genome import Genome
+    from geno_model.scoring.scorer import variant_lines
+    from geno_model.scoring.vcf_io import RESEARCH_NOTICE, SCORED, allele_table
+
+    variant_lines([variant])  # refused before anything is loaded
+    scorer = how.scorer(Genome.open(how.fasta))
+    rows = allele_table(scorer.score([variant])).drop("record").to_dicts()
+    for row in rows:
+        print(json.dumps(row | {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}, indent=2))
+    if all(row["status"] != SCORED for row in rows):
+        reasons = ", ".join(sorted({row["reason"] for row in rows}))
+        raise NothingScoredError(f"the variant could not be scored: {reasons}")
+
+
+def _score_file(
+    paths: _Paths,
+    how: _Loading,
+    guard: Guard,
+    regions: list[str],
+    pass_only: bool,
+    resume: bool,
+    batch_size: int,
+    quiet: bool,
+) -> None:
+    from geno_model.genomics.genome import Genome
+    from geno_model.scoring.regions import Regions
+    from geno_model.scoring.score_vcf import is_stream, measure, score_vcf
+
+    started = time.monotonic()
+    paths.check()
+    genome = Genome.open(paths.fasta)
+    within = Regions.read(regions, paths.regions_file, genome)
+    n_alleles = None if is_stream(paths.vcf) else measure(paths.vcf, genome, within).n_alleles
+    scorer = how.scorer(genome)
+    with _progress(n_alleles, quiet) as show:
+
+        def tell(n_done: int) -> None:
+            guard.check()
+            show(n_done)
+
+        summary = score_vcf(
+            paths.vcf,
+            scorer,
+            paths.output,
+            pass_only=pass_only,
+            regions=within,
+            batch_edits=batch_size,
+            resume=resume,
+            report=paths.report,
+            progress=tell,
+        )
+    if not quiet:
+        _print_summary(summary, scorer.model_id, paths, time.monotonic() - started)
 
 
 def main() -> None:
@@ -139,7 +286,7 @@ class _PlainProgress:
         _say(line)
 
 
-def _print_summary(summary: ScoreSummary, model_id: str, output: Path, seconds: float) -> None:
+def _print_summary(summary: ScoreSummary, model_id: str, paths: _Paths, seconds: float) -> None:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
     n_excluded = summary.n_alleles - summary.n_scored
     _say(
@@ -148,9 +295,16 @@ def _print_summary(summary: ScoreSummary, model_id: str, output: Path, seconds: 
     )
     if summary.n_low_confidence:
         _say(f"{summary.n_low_confidence:,} scores have low confidence: fewer than 100 calibration variants")
-    if summary.note:
-        _say(summary.note)
-    _say(f"wrote {output} with model {model_id[:12]}")
+    for note in summary.notes:
+        _say(note)
+    if summary.n_pathogenic:
+        _say(
+            f"{summary.n_pathogenic:,} alleles are pathogenic or likely so in the ClinVar of the model's data, "
+            "whatever their score: talk to a genetic counsellor"
+        )
+    for path in (paths.output, paths.report, paths.receipt):
+        if path:
+            _say(f"wrote {path} with model {model_id[:12]}")
     _say("research tool, not a clinical diagnostic")
 
 

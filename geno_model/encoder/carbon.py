@@ -51,6 +51,9 @@ __all__ = [
     "save_encoder",
 ]
 
+_PROBE_TOKENS = 64
+_MOST_DIFFERENCE = 0.02
+
 transformers_logging.disable_progress_bar()  # its bars would run through ours
 
 
@@ -128,28 +131,27 @@ class CarbonStateEncoder:
                 "cannot share a pass; use encode_batch, or pool by centered_mean"
             )
 
-    def hidden_states(
-        self, compact_ids: Tensor, past: Cache | None = None, **positions: Tensor
-    ) -> tuple[Tensor, Cache]:
-        """Hidden states (B, T, d) float32 of the contract's layer for compact ids (B, T), and the keys/values cache.
+    def full_pass(self, compact_ids: Tensor) -> tuple[Tensor, Tensor, Cache]:
+        """For compact ids (B, T): hidden states (B, T, d) float32 of the contract's layer; what the head reads,
+        (B, T, d) in the model's own type; and the cache of keys and values.
 
         The cache is for the shared-prefix pass: raises `EncoderSettingsError` where the pooling does not allow that.
         """
         self.require_linear_pooling()
-        return self._run(compact_ids, self.contract.layer, past_key_values=past, use_cache=True, **positions)
+        return self._run(compact_ids, self.contract.layer, use_cache=True)
 
     def hidden_states_of(self, compact_ids: Tensor, layer: int) -> Tensor:
         """Hidden states (B, T, d) float32 of a layer (-1: after the final norm) for compact ids (B, T), no cache."""
         return self._run(compact_ids, layer, use_cache=False)[0]
 
-    def _run(self, compact_ids: Tensor, layer: int, **options: Any) -> tuple[Tensor, Any]:
+    def _run(self, compact_ids: Tensor, layer: int, **options: Any) -> tuple[Tensor, Tensor, Any]:
         self.n_tokens_run += compact_ids.numel()
         with torch.inference_mode():
             out = self.model.model(
                 input_ids=compact_ids.to(self.device) + self.dna_offset, output_hidden_states=layer != -1, **options
             )
         hidden = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
-        return hidden.float(), out.past_key_values
+        return hidden.float(), out.last_hidden_state, out.past_key_values
 
     def encode(self, window: NDArray[np.uint8], edit_locus: int | None = None) -> Tensor:
         """State (d_state,) of one window of ASCII bases; `edit_locus` is a 0-based bp offset, None pools globally."""
@@ -214,11 +216,33 @@ def _load_model(folder: Path, config: LlamaConfig, dtype: str, device: str | tor
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise EncoderFolderError(f"{folder}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
+    on_cpu = _probe(model)
     try:
         torch.nn.Module.to(model, torch.device(device))
-    except (RuntimeError, AssertionError) as error:
+        require_same_numbers(on_cpu, _probe(model), str(device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise EncoderSettingsError(
             f"device is {str(device)!r}, which cannot be used here ({str(error).splitlines()[0]}); use 'cpu', or a "
             "device that this PyTorch knows and that has room for the model"
         ) from error
     return model
+
+
+def _probe(model: LlamaForCausalLM) -> Tensor:
+    """Last hidden states (T, d) of some tokens, on the CPU."""
+    ids = torch.arange(_PROBE_TOKENS, device=model.device) * 7 % model.config.vocab_size
+    with torch.inference_mode():
+        return model.model(input_ids=ids[None], use_cache=False).last_hidden_state[0].float().cpu()
+
+
+def require_same_numbers(on_cpu: Tensor, on_device: Tensor, device: str) -> None:
+    """Refuse (`EncoderSettingsError`) a device whose arithmetic is another: hidden states (T, d) of the same tokens.
+
+    Number types of 16 bits differ by some thousandths; a wrong kernel by much more.
+    """
+    difference = float((on_cpu - on_device).norm() / on_cpu.norm())
+    if not difference <= _MOST_DIFFERENCE:
+        raise EncoderSettingsError(
+            f"device {device!r} gives other hidden states than the CPU: they differ by {difference:.2g} of their norm, "
+            f"at most {_MOST_DIFFERENCE} is expected; use --device cpu, or another version of PyTorch"
+        )

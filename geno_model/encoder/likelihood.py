@@ -150,9 +150,13 @@ def _allowed_sixmers(bases: NDArray[np.uint8], offset: NDArray[np.int64], is_ope
 
 
 def _token_log_p(encoder: CarbonStateEncoder, ids: Tensor) -> Tensor:
-    """log p (B, T) float32 of each DNA token of compact ids (B, T), over the full vocabulary, in chunks of tokens."""
-    hidden = _last_hidden(encoder, ids[:, :-1]).flatten(0, 1)
-    wanted = (ids.to(hidden.device) + encoder.dna_offset).flatten()
+    """log p (B, T) float32 of each DNA token of compact ids (B, T), over the full vocabulary."""
+    return token_log_p(encoder, _last_hidden(encoder, ids[:, :-1]).flatten(0, 1), ids.flatten()).view(ids.shape)
+
+
+def token_log_p(encoder: CarbonStateEncoder, hidden: Tensor, ids: Tensor) -> Tensor:
+    """log p (n,) float32 of compact ids (n,) after what the head reads before each, (n, d), in chunks of tokens."""
+    wanted = ids.to(hidden.device) + encoder.dna_offset
     head = encoder.model.lm_head
     n_at_once = max(LOGIT_BYTES // (4 * head.out_features), 1)
     parts = []
@@ -161,7 +165,7 @@ def _token_log_p(encoder: CarbonStateEncoder, ids: Tensor) -> Tensor:
             logits = head(hidden[start : start + n_at_once]).float()
             picked = logits.gather(1, wanted[start : start + n_at_once, None])[:, 0]
             parts.append(picked - logits.logsumexp(dim=1))
-    return torch.cat(parts).view(ids.shape)
+    return torch.cat(parts) if parts else torch.zeros(0, device=hidden.device)
 
 
 def _sixmer_logits(encoder: CarbonStateEncoder, left: NDArray[np.uint8], token: NDArray[np.int64]) -> Tensor:

@@ -76,8 +76,8 @@ def measure_noise(
         whole = np.stack([window, *(apply_edits_array(window, [edit]) for edit in edits)])
         pooled_at = [loci[0], *loci]
         ways = [
-            torch.stack([encoder.encode(one, locus) for one, locus in zip(whole, pooled_at, strict=True)]),
-            encoder.encode_batch(whole, pooled_at),
+            torch.stack([encoder.encode(one, locus).cpu() for one, locus in zip(whole, pooled_at, strict=True)]),
+            encoder.encode_batch(whole, pooled_at).cpu(),
             torch.cat([shared.reference[:1], shared.targets]),
         ]
         floor = max(floor, *(float((one - other).norm(dim=1).max()) for one, other in combinations(ways, 2)))

@@ -26,8 +26,9 @@ def centered_sums(hidden: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Sums of hidden (T, d) over [low, high) for each pool: (n, d) float64, through sums of whole blocks of tokens.
 
     float64 because the difference of two long prefix sums must not eat the small change that an edit makes.
-    The sums lie where `hidden` lies; the bounds may lie elsewhere.
+    The sums lie where `hidden` lies, on the CPU if that device has no float64 (mps); the bounds may lie elsewhere.
     """
+    hidden = with_float64(hidden)
     n_blocks = hidden.shape[0] // _BLOCK
     prefix = torch.zeros((n_blocks + 1, hidden.shape[1]), dtype=torch.float64, device=hidden.device)
     blocks = hidden[: n_blocks * _BLOCK].view(n_blocks, _BLOCK, hidden.shape[1]).sum(dim=1, dtype=torch.float64)
@@ -40,6 +41,11 @@ def centered_sums(hidden: Tensor, low: Tensor, high: Tensor) -> Tensor:
     ]
     sums = prefix[whole.to(hidden.device)] + torch.stack(rests)
     return sums[place[len(low) :].to(hidden.device)] - sums[place[: len(low)].to(hidden.device)]
+
+
+def with_float64(values: Tensor) -> Tensor:
+    """The same values on a device that has float64: Apple's `mps` has not."""
+    return values.cpu() if values.device.type == "mps" else values
 
 
 class AttentionPooling(torch.nn.Module):

@@ -8,6 +8,8 @@ kept; for each edited window only the tokens from the first edit to the end of t
     reference ==============================================================   once
     edited                  [ suffix ------------ ]                           per edited window
 
+A caller that needs no states after the edits, or wants the likelihood of the edited DNA beside them, says so.
+
 Exact, not approximate: `CarbonStateEncoder.encode_batch` of the edited windows is the oracle in the tests.
 Memory: the reference's keys, values and hidden states, and one batch of suffixes, within a budget in bytes.
 """
@@ -24,9 +26,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.edit_likelihood import EditLikelihoods
 from geno_model.encoder.other_frames import Step, add_arrivals
 from geno_model.encoder.pool_shift import add_shifts
-from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit
+from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit, with_float64
 from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
 from geno_model.genomics.errors import InputError
@@ -49,13 +52,16 @@ class MemoryBudgetError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class EncodedWindow:
-    """States of n chains of edits in one window, sum(K) edits in all, chain by chain.
+    """States of n chains of edits in one window, sum(K) edits in all, chain by chain. All tensors are on the CPU.
 
-    reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre.
+    reference (n, d) and targets (sumK, d): unit float32 states before and after edits 1..k, at the chain's centre;
+    targets are (0, d) where nobody asked.
     locus (sumK, 5, d): means of the reference's hidden states over `LOCUS_SPANS` around token c of each edit, without
     what lies outside the window or right of the chain's pool (zeros where nothing is left).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
     shift (sumK, 3 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
+    delta_loglik (sumK,): log p(edited) - log p(reference) up to the pool's end, nats (`edit_likelihood`); (0,) where
+    nobody asked.
     """
 
     reference: Tensor
@@ -64,6 +70,7 @@ class EncodedWindow:
     tokens_before: Tensor
     tokens_after: Tensor
     shift: Tensor
+    delta_loglik: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,14 @@ def encode_window(
     pool_tokens: NDArray[np.integer],
     *,
     memory_bytes: int = MEMORY_BYTES,
+    with_targets: bool = True,
+    with_likelihood: bool = False,
 ) -> EncodedWindow:
     """Encode a window and every step of every chain of edits in it.
 
     `window` (window_bp,) ASCII bases; each chain is ordered by position without overlaps; `pool_tokens` (n,) DNA token
     indices. memory_bytes: for the reference pass and one batch of suffixes, weights and results not counted.
+    with_targets, with_likelihood: what is wanted of the edited windows; neither, and none of them is run.
     Raises `ReferenceMismatchError` where an edit's reference bases are not those of the window, and
     `MemoryBudgetError` where not even one suffix fits.
     """
@@ -112,32 +122,44 @@ def encode_window(
     last_locus = max(edit.rel_pos for edits in chains for edit in edits) // BASES_PER_TOKEN
     n_needed = max(int(high.max()), last_locus + 1)  # what lies further right influences nothing that is kept
     ids = torch.from_numpy(sixmer_ids(window[: n_needed * BASES_PER_TOKEN]).astype(np.int64))
-    hidden, cache = encoder.hidden_states(torch.cat([torch.tensor([DNA_OPEN]), ids])[None])
-    hidden = hidden[0, 1:]
-    reference = centered_sums(hidden, low, high)
+    hidden, last, cache = encoder.full_pass(torch.cat([torch.tensor([DNA_OPEN]), ids])[None])
+    hidden, last = hidden[0, 1:], last[0]
+    reference = centered_sums(hidden, low, high).cpu()
 
     shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract.fit_side)
     n_steps = torch.tensor([len(edits) for edits in chains])
-    sums = torch.empty((int(n_steps.sum()), encoder.d_state), dtype=torch.float64)
-    shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), len(sums))
+    n_rows = int(n_steps.sum())
+    sums = torch.empty((n_rows if with_targets else 0, encoder.d_state), dtype=torch.float64)
+    shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), n_rows)
+    begin = 0 if moved else int(shared.first.min())
+    likelihoods = EditLikelihoods(encoder, last, ids.numpy(), begin, n_rows) if with_likelihood else None
     n_batch_tokens = _batch_tokens(encoder, n_needed, int(shared.length.max(initial=0)), memory_bytes)
     for batch in shared.batches(n_batch_tokens):
         chain = torch.from_numpy(batch.chain)
-        sums[batch.row] = reference[chain] + _changes(encoder, cache, hidden, batch, low[chain])
         shifts.add(batch.row, batch.chain, batch.first, batch.length, batch.ids)
+        if with_targets or likelihoods:
+            changes, edited_last = _changes(encoder, cache, hidden, batch, low[chain], with_last=with_likelihood)
+            if with_targets:
+                sums[batch.row] = reference[chain] + changes
+            if likelihoods and edited_last is not None:
+                likelihoods.add(batch.row, batch.first, batch.length, batch.ids, edited_last)
     for row, edited, chain in moved:  # cut on the left: every six-mer has another frame, so nothing can be shared
-        edited_ids = torch.from_numpy(sixmer_ids(edited).astype(np.int64))
-        full, _ = encoder.hidden_states(torch.cat([torch.tensor([DNA_OPEN]), edited_ids])[None])
-        sums[row] = centered_sums(full[0, 1:], low[chain : chain + 1], high[chain : chain + 1])[0]
-        pooled = edited_ids.numpy()[None, : int(high[chain])]
-        row_, chain_, first, length = (np.array([value]) for value in (row, chain, 0, pooled.shape[1]))
-        shifts.add(row_, chain_, first, length, pooled)
+        pooled = sixmer_ids(edited[: int(high[chain]) * BASES_PER_TOKEN]).astype(np.int64)
+        row_, chain_, first, length = (np.array([value]) for value in (row, chain, 0, len(pooled)))
+        shifts.add(row_, chain_, first, length, pooled[None])
+        if with_targets or likelihoods:
+            full, edited_last, _ = encoder.full_pass(torch.from_numpy(np.append(DNA_OPEN, pooled))[None])
+            if with_targets:
+                sums[row] = centered_sums(full[0, 1:], low[chain : chain + 1], high[chain : chain + 1])[0].cpu()
+            if likelihoods:
+                likelihoods.add(row_, first, length, pooled[None], edited_last[:, 1:])
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
-    locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps))
+    locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps)).cpu()
     shifts.add_other_frames(encoder, window, _changed_lengths(chains, shared, moved, low.numpy(), high.numpy()))
     shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
-    return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift)
+    delta = likelihoods.differences() if likelihoods else torch.zeros(0, dtype=torch.float64)
+    return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift, delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,25 +286,31 @@ def _changed_lengths(
             yield Step(row, edits, max(first, int(low[chain])), int(high[chain]), row in cut_left)
 
 
-def _changes(encoder: CarbonStateEncoder, cache: Cache, hidden: Tensor, batch: _Suffixes, low: Tensor) -> Tensor:
+def _changes(
+    encoder: CarbonStateEncoder, cache: Cache, hidden: Tensor, batch: _Suffixes, low: Tensor, *, with_last: bool
+) -> tuple[Tensor, Tensor | None]:
     """Sum over each pool of (edited - reference) hidden states: float64 (m, d), taken before normalisation.
 
-    low: (m,) first token of each pool; a suffix that begins left of it counts from there.
+    low: (m,) first token of each pool; a suffix that begins left of it counts from there. with_last: and what the head
+    reads of the suffixes (m, w, d); None where they have no token, or nobody asked.
     """
     if batch.length.max() == 0:  # every edit lies right of its pool: nothing that is pooled changes
-        return torch.zeros((len(batch.row), encoder.d_state), dtype=torch.float64)
-    ids, first = torch.from_numpy(batch.ids.astype(np.int64)), torch.from_numpy(batch.first)
+        return torch.zeros((len(batch.row), encoder.d_state), dtype=torch.float64), None
+    ids = torch.from_numpy(batch.ids.astype(np.int64)).to(encoder.device)
+    first = torch.from_numpy(batch.first).to(encoder.device)
     encoder.n_tokens_run += ids.numel()
     with torch.inference_mode():
-        edited = suffix_hidden_states(encoder.model, ids + encoder.dna_offset, first, cache, encoder.contract.layer)
+        edited, last = suffix_hidden_states(
+            encoder.model, ids + encoder.dna_offset, first, cache, encoder.contract.layer, with_last=with_last
+        )
         changes = []
         for row, (start, length, pool_start) in enumerate(
             zip(batch.first.tolist(), batch.length.tolist(), low.tolist(), strict=True)
         ):
             skip = min(max(pool_start - start, 0), length)
             change = edited[row, skip:length].float() - hidden[start + skip : start + length]
-            changes.append(change.sum(dim=0, dtype=torch.float64))
-        return torch.stack(changes)
+            changes.append(with_float64(change).sum(dim=0, dtype=torch.float64))
+        return torch.stack(changes).cpu(), last
 
 
 def _locus_tokens(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> tuple[Tensor, Tensor, Tensor]:

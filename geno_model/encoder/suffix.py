@@ -24,8 +24,10 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecode
 _cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
-def suffix_hidden_states(model: LlamaForCausalLM, ids: Tensor, first: Tensor, cache: Cache, layer: int) -> Tensor:
-    """Hidden states (n, T, d) of n suffixes, in the model's dtype.
+def suffix_hidden_states(
+    model: LlamaForCausalLM, ids: Tensor, first: Tensor, cache: Cache, layer: int, *, with_last: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Hidden states (n, T, d) of n suffixes, in the model's dtype; with_last: and those that the head reads, or None.
 
     ids: (n, T) ids of the model's vocabulary, padded on the right with any id: no token sees what follows it.
     first: (n,) DNA token index of each suffix's first token; it sees `<dna>` and the tokens before `first`.
@@ -37,12 +39,19 @@ def suffix_hidden_states(model: LlamaForCausalLM, ids: Tensor, first: Tensor, ca
     positions = first[:, None] + 1 + torch.arange(ids.shape[1], device=ids.device)
     cosine_sine = llama.rotary_emb(hidden, position_ids=positions)
     n_prefix = (first + 1).tolist()
-    for block, kept in zip(llama.layers[: len(llama.layers) + 1 + layer], cache.layers, strict=False):
+    n_wanted = len(llama.layers) + 1 + layer
+    wanted = hidden
+    for number, (block, kept) in enumerate(zip(llama.layers, cache.layers, strict=True), start=1):
+        if number > n_wanted and not with_last:
+            break
         assert isinstance(block, LlamaDecoderLayer) and isinstance(kept, DynamicLayer)
         attended = _attend(block.self_attn, block.input_layernorm(hidden), cosine_sine, kept, n_prefix)
         hidden = hidden + attended
         hidden = hidden + block.mlp(block.post_attention_layernorm(hidden))
-    return llama.norm(hidden) if layer == -1 else hidden
+        if number == n_wanted:
+            wanted = hidden
+    last = llama.norm(hidden) if with_last or layer == -1 else None
+    return (last if layer == -1 and last is not None else wanted), last
 
 
 def bytes_per_token(model: LlamaForCausalLM) -> tuple[int, int]:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from geno_model import __version__
 from geno_model.encoder.state_contract import StateContract
 from geno_model.release.manifest import ReleaseError, canonical_json
 
 CONFIG = "config.json"
-WINDOW_POLICY = "most_central"
+WindowPolicy = Literal["most_central", "centred", "mean_of_all", "max_of_all", "median_of_all", "mean_of_phases"]
 _RECORDED = ("numpy", "polars", "safetensors", "torch", "transformers")
 
 
@@ -27,11 +27,13 @@ _RECORDED = ("numpy", "polars", "safetensors", "torch", "transformers")
 class ReleaseConfig:
     """What calibration and scoring must share.
 
-    contract: of every state; gc_edges: upper borders of the lower two GC thirds, shares of G and C in a window.
+    contract: of every state; gc_edges: upper borders of the lower two GC thirds, shares of G and C in a window;
+    window_policy: in which windows an allele is scored (`scoring.windows`).
     """
 
     contract: StateContract
     gc_edges: tuple[float, float]
+    window_policy: WindowPolicy = "most_central"
 
 
 def write_config(folder: Path, config: ReleaseConfig, about: Mapping[str, Any]) -> None:
@@ -42,7 +44,7 @@ def write_config(folder: Path, config: ReleaseConfig, about: Mapping[str, Any]) 
     values = {
         "schema_version": 1,
         "state_contract": config.contract.to_dict(),
-        "window_policy": WINDOW_POLICY,
+        "window_policy": config.window_policy,
         "gc_edges": list(config.gc_edges),
         "about": dict(about),
         "versions": {"geno_model": __version__, **{name: _version(name) for name in _RECORDED}},
@@ -59,12 +61,12 @@ def read_config(folder: Path) -> ReleaseConfig:
         low, high = (float(edge) for edge in edges)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{path} holds no settings of a release ({error}); copy the release again") from None
-    if policy != WINDOW_POLICY:
+    if policy not in get_args(WindowPolicy):
         raise ReleaseError(
-            f"{path}: the release was calibrated with the window policy {policy!r}, this program scores with "
-            f"{WINDOW_POLICY!r}; the two must be one: install the version that made the release"
+            f"{path}: the release was calibrated with the window policy {policy!r}, this program knows "
+            f"{', '.join(get_args(WindowPolicy))}; install the version that made the release"
         )
-    return ReleaseConfig(StateContract.from_dict(fields), (low, high))
+    return ReleaseConfig(StateContract.from_dict(fields), (low, high), policy)
 
 
 def _version(package: str) -> str:

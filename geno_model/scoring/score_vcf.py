@@ -9,22 +9,29 @@ read twice: once to see that it is whole and how many alleles it has, which cost
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from geno_model import __version__
 from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_build_message
 from geno_model.genomics.genome import Genome
-from geno_model.genomics.vcf_reader import CHUNK_BYTES, read_vcf_chunks
+from geno_model.genomics.vcf_reader import CHUNK_BYTES, VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
+from geno_model.scoring.parts import kept_parts, records_key
+from geno_model.scoring.regions import Regions
+from geno_model.scoring.report import ReportData, write_report
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
-from geno_model.scoring.vcf_io import output_suffix, score_output
+from geno_model.scoring.vcf_io import UNSORTED, RecordOrder, output_suffix, score_output
 
 STDIN = "-"
 ACCOUNTING_SOURCE = "scored_vcf"
+CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,15 @@ class ScoreSummary:
     """What a run did.
 
     accounting: rows of data_contracts.variant_accounting; they sum to n_alleles. n_low_confidence: of the scored ones.
-    note: what the user should know about the output, or None.
+    n_pathogenic: alleles that the release's ClinVar calls P or LP. notes: what the user should know about the run.
     """
 
     n_records: int
     n_alleles: int
     n_low_confidence: int
+    n_pathogenic: int
     accounting: pl.DataFrame
-    note: str | None
+    notes: tuple[str, ...]
 
     @property
     def n_scored(self) -> int:
@@ -60,27 +68,32 @@ class ScoreSummary:
         return _by_reason(self.accounting)
 
 
-def check_paths(vcf: Path | str, fasta: Path, output: Path) -> None:
-    """Refuse an output that names no format or that is one of the inputs. Raises `OutputError`."""
+def check_paths(inputs: Sequence[Path | str], output: Path, others: Sequence[Path] = ()) -> None:
+    """Refuse an output that names no format, and outputs that are an input or each other. Raises `OutputError`."""
     output_suffix(output)
-    for given in (vcf, fasta):
-        if str(given) != STDIN and Path(given).resolve() == output.resolve():
-            raise OutputError(f"output {output} is also an input, which it would replace; name another output")
+    taken = {Path(given).resolve(): "an input" for given in inputs if str(given) != STDIN}
+    for path in (output, *others):
+        if what := taken.get(path.resolve()):
+            raise OutputError(f"output {path} is also {what}, which it would replace; name another output")
+        taken[path.resolve()] = "another output"
 
 
-def measure(vcf: Path | str, genome: Genome) -> InputSize:
-    """Read a VCF once: its size, if it is whole, well formed, not empty and of the genome's build.
+def measure(vcf: Path | str, genome: Genome, regions: Regions | None = None) -> InputSize:
+    """Read a VCF once: its size (in the regions), if it is whole, well formed, not empty and of the genome's build.
 
     Raises InputError for a file that is missing, truncated or malformed, WrongBuildError, and NothingScoredError for
-    one without records.
+    one without records (in the regions).
     """
     n_records = n_alleles = 0
+    is_first = True
     for chunk in read_vcf_chunks(vcf, n_columns=8):
-        if n_records == 0:
+        if is_first:
             _require_build(to_alleles(chunk.lines, genome), chunk.header, vcf, genome)
-        n_records += chunk.lines.height
-        n_alleles += chunk.lines.height + int(chunk.lines["alt"].str.count_matches(",", literal=True).sum())
-    _require_records(n_records, vcf)
+            is_first = False
+        lines = regions.filter(chunk.lines) if regions else chunk.lines
+        n_records += lines.height
+        n_alleles += lines.height + int(lines["alt"].str.count_matches(",", literal=True).sum())
+    _require_records(n_records, vcf, regions)
     return InputSize(n_records, n_alleles)
 
 
@@ -90,45 +103,159 @@ def score_vcf(
     output: Path,
     *,
     pass_only: bool = False,
+    regions: Regions | None = None,
     batch_edits: int = BATCH_EDITS,
     chunk_bytes: int = CHUNK_BYTES,
+    chunk_records: int = CHUNK_RECORDS,
+    resume: bool = False,
+    report: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreSummary:
     """Score every allele of a VCF ("-": standard input) and write `output`, whose suffix decides the format.
 
     pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
-    chunk_bytes: VCF text held in memory at once; windows are shared by the alleles of a chunk.
+    regions: records outside them are left out of the output, and not counted.
+    chunk_bytes, chunk_records: what is held in memory, and scored together, at once; alleles of a chunk share windows.
+    resume: go on with what an interrupted run has done (`parts`). report: an HTML page about the run.
     progress: told the number of alleles done, once before the first and then window by window. A file's records are
-    kept in their order. Raises what `measure` raises, OutputError, and NothingScoredError when not one allele could be
-    scored; no output is left then.
+    kept in their order. Raises what `measure` raises, OutputError, ResumeError, and NothingScoredError when not one
+    allele could be scored; no output is left then.
     """
-    parts: list[pl.DataFrame] = []
-    n_records = n_alleles = n_low = 0
-    with score_output(output, scorer.model_id) as writer:
-        for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
-            alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
-            if n_records == 0:
-                _require_build(alleles, chunk.header, vcf, scorer.genome)
-            tell = _offset(progress, n_alleles)
+    tally = _Tally()
+    order = RecordOrder()
+    told = ReportData(scorer.genome.contigs) if report else None
+    identity = _identity(vcf, scorer, pass_only, regions, batch_edits, chunk_bytes, chunk_records)
+    keep = nullcontext(None) if is_stream(vcf) else kept_parts(output, identity, resume=resume)
+    with (
+        keep as parts,
+        score_output(output, scorer.model_id, scorer.heads, order, parts.folder if parts else None) as writer,
+    ):
+        for number, chunk in enumerate(_chunks(vcf, chunk_bytes, chunk_records, regions, scorer.genome)):
+            tell = _offset(progress, tally.n_alleles)
             tell(0)
-            scores = scorer.score(alleles, batch_edits=batch_edits, progress=tell)
+            key = records_key(chunk.lines)
+            scores = parts.read(number, key) if parts else None
+            if scores is None:
+                alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
+                scores = scorer.score_alleles(alleles, batch_edits=batch_edits, progress=tell)
+                if parts:
+                    parts.write(number, key, scores)
+            order.see(chunk.lines)
             writer.write(chunk, scores)
-            n_records += chunk.lines.height
-            n_alleles += scores.height
-            n_low += int(scores["low_confidence"].sum())
-            parts.append(account(scores, ACCOUNTING_SOURCE))
+            tally.add(chunk.lines.height, scores, scorer)
+            if told:
+                told.add(scores)
             tell(scores.height)
-        _require_records(n_records, vcf)
-        accounting = pl.concat(parts).group_by("source", "contig", "reason").agg(pl.col("n_alleles").sum())
-        accounting = accounting.sort("source", "contig", "reason")
-        if not _n_scored(accounting):
-            reasons = ", ".join(f"{count} {reason}" for reason, count in _by_reason(accounting).items())
+        _require_records(tally.n_records, vcf, regions)
+        summary = tally.summary()
+        if not summary.n_scored:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
             raise NothingScoredError(
-                f"nothing could be scored: {n_alleles} alleles of {n_records} records read from {_name(vcf)}, "
-                f"excluded: {reasons}; check that the VCF and {scorer.genome.fasta} belong together. "
+                f"nothing could be scored: {summary.n_alleles} alleles of {summary.n_records} records read from "
+                f"{_name(vcf)}, excluded: {reasons}; check that the VCF and {scorer.genome.fasta} belong together. "
                 "No output was written"
             )
-    return ScoreSummary(n_records, n_alleles, n_low, accounting, writer.note)
+        n_reused = parts.n_reused if parts else 0
+    if report and told:
+        write_report(report, told, _facts(vcf, scorer), n_pathogenic=summary.n_pathogenic)
+    notes = [note for note in (UNSORTED_NOTE if order.problem == UNSORTED else None, writer.note) if note]
+    if resume:
+        notes.append(f"{n_reused:,} of {number + 1:,} chunks were done before")
+    return replace(summary, notes=tuple(notes))
+
+
+UNSORTED_NOTE = (
+    "the records are not sorted by position: alleles far apart in the file share no window, which is slower; "
+    "bcftools sort puts them in order"
+)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a run, chunk by chunk."""
+
+    n_records: int = 0
+    n_alleles: int = 0
+    n_low_confidence: int = 0
+    n_pathogenic: int = 0
+    accounting: pl.DataFrame | None = None
+
+    def add(self, n_records: int, scores: pl.DataFrame, scorer: Scorer) -> None:
+        self.n_records += n_records
+        self.n_alleles += scores.height
+        self.n_low_confidence += int(scores["low_confidence"].sum())
+        self.n_pathogenic += scorer.n_pathogenic(scores)
+        part = account(scores, ACCOUNTING_SOURCE)
+        both = part if self.accounting is None else pl.concat([self.accounting, part])
+        key = ["source", "contig", "reason"]
+        self.accounting = both.group_by(key).agg(pl.col("n_alleles").sum()).sort(key)
+
+    def summary(self) -> ScoreSummary:
+        assert self.accounting is not None  # there is a record
+        return ScoreSummary(
+            self.n_records, self.n_alleles, self.n_low_confidence, self.n_pathogenic, self.accounting, ()
+        )
+
+
+def _chunks(
+    vcf: Path | str, chunk_bytes: int, chunk_records: int, regions: Regions | None, genome: Genome
+) -> Iterator[VcfChunk]:
+    """Chunks of at most so many bytes and so many records, of the regions alone; at least one, so that there is a
+    header. Raises WrongBuildError after a look at the first records."""
+    is_first = True
+    for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
+        if is_first:
+            _require_build(to_alleles(chunk.lines, genome), chunk.header, vcf, genome)
+        lines = regions.filter(chunk.lines) if regions else chunk.lines
+        if lines.height or is_first:
+            for part in [lines] if lines.is_empty() else lines.iter_slices(chunk_records):
+                yield VcfChunk(chunk.header, part)
+        is_first = False
+
+
+def _identity(
+    vcf: Path | str,
+    scorer: Scorer,
+    pass_only: bool,
+    regions: Regions | None,
+    batch_edits: int,
+    chunk_bytes: int,
+    chunk_records: int,
+) -> dict[str, Any]:
+    """What decides the scores of a run, besides the records themselves."""
+    return {
+        "program": __version__,
+        "model": scorer.model_id,
+        "heads": asdict(scorer.heads),
+        "population": scorer.percentiles.population,
+        "device": scorer.encoder.device.type,
+        "reference": list(scorer.genome.contigs.items()),
+        "input": str(vcf),
+        "pass_only": pass_only,
+        "regions": regions.identity if regions else None,
+        "batch_size": batch_edits,
+        "chunk": [chunk_bytes, chunk_records],
+    }
+
+
+def _facts(vcf: Path | str, scorer: Scorer) -> dict[str, str]:
+    """What the report says of model, calibration and input."""
+    contract = scorer.config.contract
+    return {
+        "input": _name(vcf),
+        "reference": str(scorer.genome.fasta),
+        "model": scorer.model_id,
+        "encoder": contract.encoder_hash,
+        "windows": f"{contract.window_bp:,} bp, {scorer.config.window_policy}",
+        "percentiles among": f"variants that are common in the population '{scorer.percentiles.population}'",
+        "device": str(scorer.encoder.device),
+        "program": f"geno-score {__version__}",
+    }
+
+
+def is_stream(vcf: Path | str) -> bool:
+    """Whether the input can be read once only."""
+    return str(vcf) == STDIN or Path(vcf).is_fifo()
 
 
 def _offset(progress: Callable[[int], None] | None, n_before: int) -> Callable[[int], None]:
@@ -144,10 +271,11 @@ def _require_build(alleles: pl.DataFrame, header: list[str], vcf: Path | str, ge
         raise WrongBuildError(f"{_name(vcf)} does not fit {genome.fasta}: {message}")
 
 
-def _require_records(n_records: int, vcf: Path | str) -> None:
+def _require_records(n_records: int, vcf: Path | str, regions: Regions | None) -> None:
     if not n_records:
+        where = "in the regions" if regions else "after its header"
         raise NothingScoredError(
-            f"nothing could be scored: {_name(vcf)} has no records after its header; give a VCF with variants. "
+            f"nothing could be scored: {_name(vcf)} has no records {where}; give a VCF with variants. "
             "No output was written"
         )
 

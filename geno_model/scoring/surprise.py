@@ -1,20 +1,24 @@
 """Raw scores: how far the predicted state of an edited window lies from the real one (spec 5, "Scores").
 
-Belongs here: placing alleles in windows, the one pass of encoder and model over each, the two numbers that come out,
-and the context of each allele. Usable before a release exists: calibration is made from these rows. Does not:
+Belongs here: the one pass of encoder and model over each window, the numbers that come out, and the context of each
+allele. Usable before a release exists: calibration is made from these rows. Does not: which windows (`windows`),
 percentiles (`calibration`), reading and writing VCF.
 
 The concept, for a variant in window w, pooled at the token c of its first base:
 
     s = enc(w, c)        s' = enc(edited w, c)        ŝ = model(s, edit)
     surprise_raw = ||ŝ - s'||                         displacement = 1 - cos(ŝ, s) = ||ŝ - s||² / 2   (unit vectors)
+    delta_loglik = log p(edited w) - log p(w) up to the pool's end, nats (`encoder.edit_likelihood`)
 
-Alleles are grouped by window, so that each window is encoded once for all of its alleles.
+Alleles are grouped by window, so that each window is encoded once for all of its alleles. The displacement alone needs
+no pass over an edited window.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +31,15 @@ from geno_model.encoder.pooling import BASES_PER_TOKEN
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.genomics.context import Context
 from geno_model.genomics.edits import EditType, RelEdit
-from geno_model.genomics.genome import Genome, most_central
+from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel, model_batch
+from geno_model.release.config import WindowPolicy
 from geno_model.scoring.errors import ScoringError
+from geno_model.scoring.windows import combine, place
 
-MAX_N_FRACTION = 0.05  # of a window; as in the pipeline's training windows
 BATCH_EDITS = 64
 OUT_OF_RANGE = "out_of_range"
+HEADS = ("surprise_raw", "displacement", "delta_loglik")
 
 _ALLELE = ("contig", "pos", "ref", "alt", "edit_type")
 RAW_SCHEMA = pl.Schema(
@@ -49,9 +55,22 @@ RAW_SCHEMA = pl.Schema(
         "repeat_class": pl.String,
         "surprise_raw": pl.Float32,
         "displacement": pl.Float32,
+        "delta_loglik": pl.Float32,
         "reason": pl.String,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Which scores are wanted; the others are null."""
+
+    surprise: bool = True
+    displacement: bool = True
+    delta_loglik: bool = False
+
+
+DEFAULT_HEADS = Heads()
 
 
 def score_raw(
@@ -61,80 +80,101 @@ def score_raw(
     model: WorldModel,
     context: Context,
     *,
+    policy: WindowPolicy = "most_central",
+    heads: Heads = DEFAULT_HEADS,
     batch_edits: int = BATCH_EDITS,
+    n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
     """Raw scores of alleles: one row for each, in their order, with the columns of `RAW_SCHEMA`.
 
     alleles: contig (a name of the genome), pos (1-based), ref, alt, edit_type; normalised, fitting the reference.
-    batch_edits: alleles that go through the model at once. progress: told how many alleles are done, window by window.
-    An allele without a window (contig too short, allele over the window's edge, more than 5 % N) has the reason
-    `out_of_range` and null scores. Raises `ScoringError` when the model gives a number that is not finite.
+    batch_edits: alleles that go through the model at once. n_threads: windows that are worked on at once, each in one
+    thread, so that the number changes no bit; None is a window for each core. progress: told how many alleles are done,
+    window by window.
+    window_start_bp and the context are those of an allele's first window. An allele without a window (contig too short,
+    allele over the window's edge, more than 5 % N) has the reason `out_of_range` and null scores.
+    Raises `ScoringError` when the model gives a number that is not finite.
     """
-    rows = _placed(alleles.select(_ALLELE), genome, encoder.contract.window_bp, encoder.contract.stride_bp)
-    scored = rows.filter(pl.col("reason").is_null())
-    surprise, displacement = _two_scores(scored, genome, encoder, model, batch_edits, progress)
-    annotated = context.annotate(scored).select(
-        "_row",
-        "region_class",
-        "gc",
-        "repeat_class",
-        pl.Series("surprise_raw", surprise, dtype=pl.Float32),
-        pl.Series("displacement", displacement, dtype=pl.Float32),
+    window_bp = encoder.contract.window_bp
+    numbered = alleles.select(_ALLELE).with_row_index("_row")
+    windows = place(alleles, genome, policy, window_bp, encoder.contract.stride_bp)
+    placed = windows.join(numbered, on="_row", how="left", maintain_order="left")
+    tell = _in_alleles(progress, windows)
+
+    def score_window(window: _Window) -> NDArray[np.float32]:
+        return _score_window(window, encoder, model, heads, batch_edits)
+
+    found = _scores(placed, genome, window_bp, score_window, n_threads or n_cores(), tell)
+    _require_finite(found, heads)
+    columns = [pl.Series(name, values, nan_to_null=True) for name, values in zip(HEADS, found, strict=True)]
+    scores = combine(windows.with_columns(columns), policy)
+    annotated = context.annotate(
+        scores.join(numbered, on="_row", how="left", maintain_order="left").with_columns(
+            (pl.col("window_start_bp") + window_bp).alias("window_end_bp")
+        )
     )
-    joined = rows.join(annotated, on="_row", how="left", maintain_order="left")
-    return joined.select(RAW_SCHEMA.names()).cast(RAW_SCHEMA)
+    joined = numbered.join(annotated.drop(_ALLELE), on="_row", how="left", maintain_order="left")
+    has_window = pl.col("window_start_bp").is_not_null()
+    reason = pl.when(~has_window).then(pl.lit(OUT_OF_RANGE)).alias("reason")
+    return joined.with_columns(reason).select(RAW_SCHEMA.names()).cast(RAW_SCHEMA)
 
 
-def _placed(alleles: pl.DataFrame, genome: Genome, window_bp: int, stride_bp: int) -> pl.DataFrame:
-    """Alleles with _row, window_start_bp, window_end_bp (null without a window) and reason."""
-    start = np.full(alleles.height, -1, dtype=np.int64)
-    for (contig,), rows in alleles.with_row_index("_row").group_by("contig"):
-        length = genome.contigs[str(contig)]
-        start[rows["_row"].to_numpy()] = most_central(rows["pos"].to_numpy() - 1, length, window_bp, stride_bp)
-    fits = (pl.col("pos") - 1 + pl.col("ref").str.len_bytes().cast(pl.Int64)) <= pl.col("window_start_bp") + window_bp
-    placed = alleles.with_row_index("_row").with_columns(pl.Series("window_start_bp", start))
-    windows = placed.filter((pl.col("window_start_bp") >= 0) & fits).select("contig", "window_start_bp").unique()
-    known = [
-        np.count_nonzero(genome.window(contig, first, first + window_bp) == ord("N")) <= MAX_N_FRACTION * window_bp
-        for contig, first in windows.iter_rows()
-    ]
-    windows = windows.with_columns(pl.Series("_is_known", known, dtype=pl.Boolean))
-    placed = placed.join(windows, on=["contig", "window_start_bp"], how="left", maintain_order="left")
-    is_good = pl.col("_is_known").fill_null(False) & fits
-    return placed.with_columns(
-        pl.when(is_good).then("window_start_bp").alias("window_start_bp"),
-        pl.when(is_good).then(pl.col("window_start_bp") + window_bp).alias("window_end_bp"),
-        pl.when(~is_good).then(pl.lit(OUT_OF_RANGE)).alias("reason"),
-    ).drop("_is_known")
+def _in_alleles(progress: Callable[[int], None] | None, windows: pl.DataFrame) -> Callable[[int], None]:
+    """Turn a number of (allele, window) pairs that are done into one of alleles."""
+    n_alleles = windows["_row"].n_unique()
+
+    def tell(n_done: int) -> None:
+        if progress:
+            progress(n_done * n_alleles // windows.height)
+
+    return tell
 
 
-def _two_scores(
+def n_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _scores(
     rows: pl.DataFrame,
     genome: Genome,
-    encoder: CarbonStateEncoder,
-    model: WorldModel,
-    batch_edits: int,
-    progress: Callable[[int], None] | None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """surprise_raw and displacement (n,) of rows that have a window."""
-    surprise, displacement = np.empty(rows.height, dtype=np.float32), np.empty(rows.height, dtype=np.float32)
-    n_done = 0
+    window_bp: int,
+    score_window: Callable[[_Window], NDArray[np.float32]],
+    n_threads: int,
+    progress: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """`HEADS` (3, n) of alleles with the window_start_bp that each is scored in, several windows at once.
+
+    PyTorch's own threads would split a window's arrays at places that depend on their number, and with them the last
+    bits; whole windows in threads of ours do not, and do not wait for each other.
+    """
+    found = np.full((len(HEADS), rows.height), np.nan, dtype=np.float32)
     numbered = rows.with_row_index("_index")
-    for _, members in numbered.group_by("contig", "window_start_bp", maintain_order=True):
-        window = _Window.of(members, genome, encoder.contract.window_bp)
-        index = members["_index"].to_numpy()
-        surprise[index], displacement[index] = _score_window(window, encoder, model, batch_edits)
-        n_done += len(index)
-        if progress:
-            progress(n_done)
-    is_bad = ~(np.isfinite(surprise) & np.isfinite(displacement))
-    if is_bad.any():
+    groups = [members for _, members in numbered.group_by("contig", "window_start_bp", maintain_order=True)]
+    n_done, torch_threads = 0, torch.get_num_threads()
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        windows = (_Window.of(members, genome, window_bp) for members in groups)
+        try:
+            for members, scores in zip(groups, pool.map(score_window, windows), strict=True):
+                found[:, members["_index"].to_numpy()] = scores
+                n_done += members.height
+                progress(n_done)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(torch_threads)  # PyTorch gives new threads the number that was set last
+    return found
+
+
+def _require_finite(found: NDArray[np.float32], heads: Heads) -> None:
+    wanted = [heads.surprise, heads.displacement]
+    if n_bad := int((~np.isfinite(found[:2][wanted])).any(axis=0).sum()):
         raise ScoringError(
-            f"the model gave numbers that are not finite for {int(is_bad.sum())} of {rows.height} alleles; "
+            f"the model gave numbers that are not finite for {n_bad} of {found.shape[1]} alleles; "
             "the model or the encoder is damaged: verify the release, or train again"
         )
-    return surprise, displacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +201,29 @@ class _Window:
 
 
 def _score_window(
-    window: _Window, encoder: CarbonStateEncoder, model: WorldModel, batch_edits: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """surprise_raw and displacement (n,) of the alleles of one window: every call of encoder and model is here."""
-    encoded = encode_window(encoder, window.bases, window.chains, window.pool_tokens)
-    batch = model_batch(encoded, window.chains, window.pool_tokens)
-    parts = [model.predict(batch.rows(index)) for index in torch.arange(len(window.chains)).split(batch_edits)]
-    predicted = torch.cat(parts)[:, 0]
-    surprise = (predicted - encoded.targets).norm(dim=1)
-    displacement = (predicted - encoded.reference).square().sum(dim=1) / 2
-    return surprise.numpy(), displacement.numpy()
+    window: _Window, encoder: CarbonStateEncoder, model: WorldModel, heads: Heads, batch_edits: int
+) -> NDArray[np.float32]:
+    """`HEADS` (3, n) of the alleles of one window, NaN where not asked: every call of encoder and model is here."""
+    encoded = encode_window(
+        encoder,
+        window.bases,
+        window.chains,
+        window.pool_tokens,
+        with_targets=heads.surprise,
+        with_likelihood=heads.delta_loglik,
+    )
+    found = torch.full((len(HEADS), len(window.chains)), torch.nan)
+    if heads.surprise or heads.displacement:
+        batch = model_batch(encoded, window.chains, window.pool_tokens)
+        device = next(model.parameters()).device
+        parts = [
+            model.predict(batch.rows(index).to(device)) for index in torch.arange(len(found[0])).split(batch_edits)
+        ]
+        predicted = torch.cat(parts)[:, 0].cpu()
+        if heads.surprise:
+            found[0] = (predicted - encoded.targets).norm(dim=1)
+        if heads.displacement:
+            found[1] = (predicted - encoded.reference).square().sum(dim=1) / 2
+    if heads.delta_loglik:
+        found[2] = encoded.delta_loglik.float()
+    return found.numpy()

@@ -25,16 +25,20 @@ import pysam
 from geno_model.genomics.edits import EditType
 from geno_model.genomics.vcf_reader import FIXED_COLUMNS, VcfChunk
 from geno_model.scoring.errors import OutputError
+from geno_model.scoring.surprise import Heads
 
 SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".parquet", ".jsonl")
 RESEARCH_NOTICE = "Research tool, not a clinical diagnostic."
 SCORED = "scored"
 EXCLUDED = "excluded"
 
-_INFO_FIELDS = (
+InfoField = tuple[str, str, str, str | None]
+"""Name, type and description of an INFO field, and the column of the scores that it is of."""
+_INFO_FIELDS: tuple[InfoField, ...] = (
     ("GLM_SIGMA", "Float", "Surprise: percentile among common variants of the same context, 0 to 1", "surprise"),
     ("GLM_RAW", "Float", "Raw surprise: norm of predicted minus encoded state", "surprise_raw"),
     ("GLM_DISP", "Float", "Displacement: 1 - cosine of predicted and reference state", "displacement"),
+    ("GLM_DLL", "Float", "log p of the edited DNA less that of the reference, by the encoder, nats", "delta_loglik"),
     ("GLM_CONF", "Float", "Confidence: calibration variants in the bucket / 1000, at most 1", "confidence"),
     ("GLM_BUCKET", "String", "Calibration bucket: region class|GC third|repeat class, or coarser", "bucket_id"),
     ("GLM_STATUS", "String", "scored, or the reason why the allele was not", None),
@@ -49,12 +53,17 @@ TABLE_SCHEMA = pl.Schema(
         "record": pl.Int64, "chrom": pl.String, "pos": pl.Int64, "ref": pl.String, "alt": pl.String,
         "norm_contig": pl.String, "norm_pos": pl.Int64, "norm_ref": pl.String, "norm_alt": pl.String,
         "edit_type": pl.String, "status": pl.String, "reason": pl.String,
-        "surprise": pl.Float64, "surprise_raw": pl.Float32, "displacement": pl.Float32,
+        "surprise": pl.Float64, "surprise_raw": pl.Float32, "displacement": pl.Float32, "delta_loglik": pl.Float32,
         "region_class": pl.String, "gc_bin": pl.Int8, "repeat_class": pl.String, "bucket_id": pl.String,
         "n_calibration": pl.Int64, "confidence": pl.Float64, "low_confidence": pl.Boolean,
     }
 )  # fmt: skip
 """Columns of the table outputs. `record` counts records from 1; norm_* are null for alleles that were not scored."""
+_UNASKED = {
+    "surprise": ("GLM_SIGMA", "GLM_RAW", "GLM_CONF", "GLM_BUCKET"),
+    "displacement": ("GLM_DISP",),
+    "delta_loglik": ("GLM_DLL",),
+}
 
 
 class ScoreWriter(Protocol):
@@ -85,17 +94,23 @@ def output_suffix(path: Path) -> str:
 
 
 @contextmanager
-def score_output(path: Path, model_id: str) -> Iterator[ScoreWriter]:
+def score_output(
+    path: Path, model_id: str, heads: Heads, order: RecordOrder, folder: Path | None = None
+) -> Iterator[ScoreWriter]:
     """A writer for `path`; the file appears, or replaces an older one, when the `with` ends without an error.
 
+    heads: a VCF gets INFO fields for these. order: has seen all records when the writer finishes. folder: where it is
+    written until it is whole, on the same file system; None is beside `path`.
     Raises `OutputError` at once where the folder cannot be written to. On any error nothing of the output is left.
     """
     suffix = output_suffix(path)
     temporary = _temporary_name(path)
+    if folder is not None:
+        temporary = folder / temporary.name
     index = Path(f"{temporary}.tbi")
     require_writable(path)
     try:
-        writer = _writer(suffix, temporary, model_id)
+        writer = _writer(suffix, temporary, model_id, heads, order)
         try:
             yield writer
         except BaseException:
@@ -130,12 +145,12 @@ def require_writable(path: Path) -> None:
 
 def _temporary_name(path: Path) -> Path:
     """Hidden, in the same folder, of this process, with the suffix that pysam wants to see."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp{output_suffix(path)}")
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp{''.join(path.suffixes[-2:])}")
 
 
-def _writer(suffix: str, temporary: Path, model_id: str) -> ScoreWriter:
+def _writer(suffix: str, temporary: Path, model_id: str, heads: Heads, order: RecordOrder) -> ScoreWriter:
     if suffix in (".vcf", ".vcf.gz"):
-        return _VcfWriter(temporary, model_id, compress=suffix == ".vcf.gz")
+        return _VcfWriter(temporary, model_id, info_fields(heads), order, compress=suffix == ".vcf.gz")
     if suffix == ".parquet":
         return _ParquetWriter(temporary, model_id)
     return _TextTableWriter(temporary, is_json=suffix == ".jsonl")
@@ -158,16 +173,22 @@ def allele_table(scores: pl.DataFrame) -> pl.DataFrame:
     ).cast(TABLE_SCHEMA)
 
 
-def annotated_lines(lines: pl.DataFrame, scores: pl.DataFrame) -> pl.Series:
+def info_fields(heads: Heads) -> list[InfoField]:
+    """The INFO fields of a run that has these heads."""
+    unasked = {name for head, names in _UNASKED.items() if not getattr(heads, head) for name in names}
+    return [field for field in _INFO_FIELDS if field[0] not in unasked]
+
+
+def annotated_lines(lines: pl.DataFrame, scores: pl.DataFrame, fields: Sequence[InfoField]) -> pl.Series:
     """VCF records as text, in their order, with the INFO fields of `scores` in place of any earlier ones of ours."""
     by_record = scores.group_by("record", maintain_order=True).agg(
-        *(_per_allele(column, kind).alias(name) for name, kind, _, column in _INFO_FIELDS if column),
+        *(_per_allele(column, kind).alias(name) for name, kind, _, column in fields if column),
         pl.col("reason").fill_null(SCORED).str.join(",").alias("GLM_STATUS"),
         pl.col("reason").is_null().any().alias("_has_score"),
     )
     numbers = [
         pl.when("_has_score").then(pl.concat_str(pl.lit(f"{name}="), pl.col(name)))
-        for name, _, _, column in _INFO_FIELDS
+        for name, _, _, column in fields
         if column
     ]
     status = pl.concat_str(pl.lit("GLM_STATUS="), pl.col("GLM_STATUS"))
@@ -180,7 +201,7 @@ def annotated_lines(lines: pl.DataFrame, scores: pl.DataFrame) -> pl.Series:
     return joined.select(pl.concat_str(columns, separator="\t", ignore_nulls=True).alias("line"))["line"]
 
 
-def annotated_header(header: Sequence[str], model_id: str) -> list[str]:
+def annotated_header(header: Sequence[str], model_id: str, fields: Sequence[InfoField]) -> list[str]:
     """The header of an annotated VCF: ours added before `#CHROM`, `##fileformat` first, whatever it was."""
     kept = [line for line in header if not line.startswith(_OWN_HEADER)]
     version = next((line for line in kept if line.startswith("##fileformat")), "##fileformat=VCFv4.2")
@@ -188,7 +209,7 @@ def annotated_header(header: Sequence[str], model_id: str) -> list[str]:
     # A tab at the end of the line, as some published files have it, makes htslib refuse the whole file.
     columns = [line.rstrip() for line in kept if not line.startswith("##")]
     own = [
-        *(f'##INFO=<ID={name},Number=A,Type={kind},Description="{text}">' for name, kind, text, _ in _INFO_FIELDS),
+        *(f'##INFO=<ID={name},Number=A,Type={kind},Description="{text}">' for name, kind, text, _ in fields),
         f"##geno_lewm_model_id={model_id}",
         f"##geno_lewm_notice={RESEARCH_NOTICE}",
     ]
@@ -204,22 +225,23 @@ def _per_allele(column: str, kind: str) -> pl.Expr:
 class _VcfWriter:
     """VCF, plain or bgzip with a tabix index."""
 
-    def __init__(self, temporary: Path, model_id: str, *, compress: bool) -> None:
+    def __init__(
+        self, temporary: Path, model_id: str, fields: Sequence[InfoField], order: RecordOrder, *, compress: bool
+    ) -> None:
         self.note: str | None = None
         self._path, self._model_id, self._compress = temporary, model_id, compress
+        self._fields, self._order = fields, order
         # pysam's stub lacks write(); it is there, and closing writes the end block.
         self._file = (
             cast(IO[bytes], pysam.BGZFile(str(temporary), "wb", index=None)) if compress else temporary.open("wb")
         )
         self._has_header = False
-        self._order = _Order()
 
     def write(self, chunk: VcfChunk, scores: pl.DataFrame) -> None:
         if not self._has_header:
-            self._write(annotated_header(chunk.header, self._model_id))
+            self._write(annotated_header(chunk.header, self._model_id, self._fields))
             self._has_header = True
-        self._write(annotated_lines(chunk.lines, scores).to_list())
-        self._order.see(chunk.lines)
+        self._write(annotated_lines(chunk.lines, scores, self._fields).to_list())
 
     def finish(self) -> Sequence[Path]:
         self._file.close()
@@ -235,10 +257,10 @@ class _VcfWriter:
         self._file.close()
 
     def _write(self, lines: Sequence[str]) -> None:
-        self._file.write(("\n".join(lines) + "\n").encode())
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
 
 
-class _Order:
+class RecordOrder:
     """Whether records come as a tabix index needs them."""
 
     def __init__(self) -> None:
@@ -257,19 +279,19 @@ class _Order:
             (pl.col("pos").diff() < 0).any().alias("falls"),
         )
         if blocks["falls"].any():
-            self.problem = _UNSORTED
+            self.problem = UNSORTED
         elif int(lines["pos"].max() or 0) >= _TABIX_REACH_BP:  # pyright: ignore[reportArgumentType]
             self.problem = "positions beyond 536,870,911 need a CSI index: bcftools index -c"
         for chrom, first, last in blocks.select("chrom", "first", "last").iter_rows():
             if self.problem:
                 return
             if chrom == self._contig and first < self._pos or chrom != self._contig and chrom in self._contigs:
-                self.problem = _UNSORTED
+                self.problem = UNSORTED
             self._contigs.add(chrom)
             self._contig, self._pos = chrom, last
 
 
-_UNSORTED = "the records are not sorted by position, and their order was kept; bcftools sort puts them in order"
+UNSORTED = "the records are not sorted by position"
 
 
 class _TextTableWriter:

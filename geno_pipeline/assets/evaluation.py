@@ -7,10 +7,11 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from scipy.stats import kstest
 
 from geno_model.genomics.context import Context, gc_terciles
-from geno_model.scoring.calibration import Percentiles, calibrate, with_percentiles
+from geno_model.scoring.calibration import Percentiles, calibrate, edit_class, with_percentiles
 from geno_model.scoring.surprise import score_raw
 from geno_model.training.loop import predict_table
 from geno_model.training.state_store import read_states
@@ -58,30 +59,40 @@ def calibration_scores(
         seed=PROFILE.seed,
     )
     where = annotation(gene_annotation, repeat_annotation)
-    raw = score_raw(alleles, open_genome(), open_encoder(storage), load_model(storage), where)
+    raw = score_raw(
+        alleles,
+        open_genome(),
+        open_encoder(storage),
+        load_model(storage),
+        where,
+        policy=PROFILE.calibration.window_policy,
+    )
     context.add_asset_metadata({"alleles_chosen": alleles.height, "out_of_range": raw["reason"].count()})
-    return raw.filter(pl.col("reason").is_null()).drop("window_start_bp", "reason")
+    both = pl.concat([raw, alleles.select(cs.starts_with("af_"))], how="horizontal")
+    return both.filter(pl.col("reason").is_null()).drop("window_start_bp", "delta_loglik", "reason")
 
 
-@table_asset("calibration")
+@table_asset("calibration", settings=[PROFILE.mix.min_af])
 def calibration(calibration_scores: pl.DataFrame) -> pl.DataFrame:
     """From raw surprise to a percentile among common variants of the same kind of place; backs off where few."""
-    return calibrate(calibration_scores, gc_terciles(calibration_scores["gc"].to_numpy()))
+    edges = gc_terciles(calibration_scores["gc"].to_numpy())
+    return calibrate(calibration_scores, edges, min_af=PROFILE.mix.min_af)
 
 
 @dg.asset_check(
     asset="calibration",
     blocking=True,
     additional_ins={"calibration_scores": dg.AssetIn("calibration_scores", input_manager_key="tables")},
-    description="Percentiles of the calibration's own variants are uniform (Kolmogorov-Smirnov distance at most 0.02).",
+    description="Percentiles of a bucket's own n variants are uniform: Kolmogorov-Smirnov distance up to 0.02 + 1 / n.",
 )
 def uniform(calibration: pl.DataFrame, calibration_scores: pl.DataFrame) -> dg.AssetCheckResult:
     """Look every calibration variant up in the table that was made from them."""
     edges = gc_terciles(calibration_scores["gc"].to_numpy())
     found = with_percentiles(calibration_scores, Percentiles(calibration), edges)
-    distance = max(float(kstest(part["surprise"], "uniform").statistic) for _, part in found.group_by("bucket_id"))  # type: ignore[attr-defined]
+    by_bucket = found.group_by(edit_class(found["edit_type"]).alias("edit_class"), "bucket_id")
+    beyond = [float(kstest(part["surprise"], "uniform").statistic) - 1 / part.height for _, part in by_bucket]  # type: ignore[attr-defined]
     return dg.AssetCheckResult(
-        passed=distance <= 0.02, metadata={"ks_distance": distance, "buckets": calibration.height}
+        passed=max(beyond) <= 0.02, metadata={"ks_distance_less_1_over_n": max(beyond), "buckets": calibration.height}
     )
 
 
@@ -97,12 +108,13 @@ def clinvar_scores(
 ) -> pl.DataFrame:
     """Scores of judged variants that were kept away from training: do pathogenic ones surprise the model more?"""
     where = annotation(gene_annotation, repeat_annotation)
-    raw = score_raw(holdout_clinvar, open_genome(), open_encoder(storage), load_model(storage), where)
+    policy = PROFILE.calibration.window_policy
+    raw = score_raw(holdout_clinvar, open_genome(), open_encoder(storage), load_model(storage), where, policy=policy)
     both = pl.concat([raw, holdout_clinvar.select("label", "is_coding", "stars")], how="horizontal")
     context.add_asset_metadata({"out_of_range": raw["reason"].count()})
     kept = both.filter(pl.col("reason").is_null())
     return with_percentiles(kept, Percentiles(calibration), gc_terciles(calibration_scores["gc"].to_numpy())).drop(
-        "gc", "window_start_bp", "reason"
+        "gc", "window_start_bp", "delta_loglik", "reason"
     )
 
 

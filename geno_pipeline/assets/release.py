@@ -17,7 +17,7 @@ from geno_pipeline.storage import Storage
 
 @folder_asset(
     "release",
-    settings=[PROFILE.release, PROFILE.name],
+    settings=[PROFILE.release, PROFILE.name, PROFILE.calibration.window_policy],
     deps=["eval_report", "checkpoint", "encoder_identity", ENCODER],
 )
 def model_release(
@@ -25,6 +25,7 @@ def model_release(
     calibration: pl.DataFrame,
     calibration_scores: pl.DataFrame,
     rollout_fidelity: pl.DataFrame,
+    clinvar_variants: pl.DataFrame,
     gene_annotation: pl.DataFrame,
     repeat_annotation: pl.DataFrame,
 ) -> dg.MaterializeResult:
@@ -48,6 +49,8 @@ def model_release(
                 context=annotation(gene_annotation, repeat_annotation),
                 calibration=calibration,
                 gc_edges=gc_terciles(calibration_scores["gc"].to_numpy()),
+                window_policy=PROFILE.calibration.window_policy,
+                pathogenic=clinvar_variants.filter(pl.col("clnsig").is_in(["P", "LP"])),
                 about=about,
             ),
         )

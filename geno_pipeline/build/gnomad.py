@@ -19,9 +19,10 @@ from pathlib import Path
 import polars as pl
 
 from data_contracts import GnomadVariants
+from data_contracts.columns import POPULATIONS
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
-from geno_pipeline.build.gnomad_fields import COUNTS, POPULATIONS, Fields
+from geno_pipeline.build.gnomad_fields import COUNTS, Fields
 from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_order, record_rows
 
 MIN_AF = 0.01

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_contracts.columns import POPULATIONS
 from geno_model.genomics.vcf_reader import VcfChunk, info_field
 
-POPULATIONS = ("afr", "amr", "asj", "eas", "fin", "mid", "nfe", "sas", "remaining")
 ALSO_NAMED = {"remaining": ["oth"], "nfe": ["eur"]}
 OVERALL = ("{kind}", "{kind}_joint")
 OF_POPULATION = ("{kind}_{name}", "{kind}_joint_{name}", "{name}_{kind}", "{kind}_1kg_{name}")

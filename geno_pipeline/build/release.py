@@ -13,12 +13,15 @@ from typing import Any
 
 import polars as pl
 
+from data_contracts.calibration import ANY_EDIT, EVERYONE
 from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.context import Context
-from geno_model.release.config import ReleaseConfig, write_config
+from geno_model.release.config import ReleaseConfig, WindowPolicy, write_config
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.calibration import write_calibration
+from geno_model.scoring.scorer import CALIBRATION, PATHOGENIC
+from geno_pipeline.build.hashing import ALLELE_KEY
 
 MODEL_FILES = ("predictor.safetensors", "action_encoder.safetensors", "model.json")
 REPORT_FILES = ("eval_report.md", "eval_report.html", "eval_metrics.json")
@@ -29,8 +32,8 @@ RESEARCH_LINE = "A research tool, not a clinical diagnostic. If a result concern
 class ReleaseParts:
     """Folders and values that a release is made of.
 
-    sixmer_states: the file of `pool_shift`, looked at with the context `pool` alone. about: facts for `config.json` and
-    the model card.
+    sixmer_states: the file of `pool_shift`, looked at with the context `pool` alone. pathogenic: P/LP alleles of the
+    data's ClinVar (contig, pos, ref, alt). about: facts for `config.json` and the model card.
     """
 
     checkpoint: Path
@@ -41,6 +44,8 @@ class ReleaseParts:
     context: Context
     calibration: pl.DataFrame
     gc_edges: tuple[float, float]
+    window_policy: WindowPolicy
+    pathogenic: pl.DataFrame
     about: dict[str, Any]
 
 
@@ -53,8 +58,10 @@ def assemble(folder: Path, parts: ReleaseParts) -> str:
     if parts.contract.context == "pool":
         shutil.copyfile(parts.sixmer_states, folder / SIXMER_STATES)
     parts.context.with_gc_edges(parts.gc_edges).save(folder / "context")
-    write_calibration(parts.calibration, folder / "calibration.parquet", parts.contract, parts.gc_edges)
-    write_config(folder, ReleaseConfig(parts.contract, parts.gc_edges), parts.about)
+    config = ReleaseConfig(parts.contract, parts.gc_edges, parts.window_policy)
+    write_calibration(parts.calibration, folder / CALIBRATION, config.contract, config.gc_edges, config.window_policy)
+    parts.pathogenic.sort(*ALLELE_KEY).select(ALLELE_KEY).write_parquet(folder / PATHOGENIC)
+    write_config(folder, config, parts.about)
     (folder / "model_card.md").write_text(model_card(parts), encoding="utf-8")
     return write_manifest(folder)
 
@@ -62,7 +69,8 @@ def assemble(folder: Path, parts: ReleaseParts) -> str:
 def model_card(parts: ReleaseParts) -> str:
     """What the model is, what it is for and what it is not for, in Markdown."""
     facts = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in parts.about.items())
-    whole = parts.calibration.filter(pl.col("bucket_id") == "*")
+    whole = parts.calibration.filter((pl.col("edit_class") == ANY_EDIT) & (pl.col("population") == EVERYONE))
+    tables = ", ".join(parts.calibration["population"].unique(maintain_order=True))
     return f"""# Model card
 
 {RESEARCH_LINE}
@@ -72,7 +80,8 @@ def model_card(parts: ReleaseParts) -> str:
 {facts}
 | encoder | {parts.contract.encoder_hash} |
 | window | {parts.contract.window_bp:,} bp, stride {parts.contract.stride_bp:,} bp |
-| calibration | {whole["n"][0]:,} common variants, {parts.calibration.height} buckets |
+| calibration | {whole["n"][0]:,} common variants, {parts.calibration.height} buckets; populations: {tables} |
+| windows | {parts.window_policy} |
 
 ## What it does
 It predicts where an edit of 1 to 16 bp takes the encoder's state of the DNA around it. The surprise of a variant is the
@@ -81,8 +90,9 @@ distance between that prediction and the real state, as a percentile among commo
 ## Limits
 - The surprise measures what this encoder and this predictor find unusual. It is no measure of harm.
 - An indel whose length is no multiple of six shifts the frame of all six-mers after it; its state moves far for a
-  reason that is not biology. SNVs and indels share one calibration table in this release.
-- No population-stratified calibration: percentiles refer to the one panel that the release was calibrated on.
+  reason that is not biology. Indels therefore have calibration tables of their own; where there are too few common
+  ones, their percentiles have low confidence.
+- Percentiles are among the variants that are common in all people together, unless a population is asked for.
 - Structural variants, alleles above 16 bp and bases other than A, C, G, T are not scored; they are counted.
 
 ## Results, the negative ones too

@@ -129,7 +129,7 @@ def test_every_format_says_the_same(release: TinyRelease, vcf: Path, out: Path, 
     result = CliRunner().invoke(app, [*options(release, vcf, path), "--quiet", "--batch-size", "3"])
     assert (result.exit_code, result.output) == (0, "")
     scorer = Scorer.from_release(release.model_dir, release.genome())
-    expected = scorer.score(to_alleles(next(read_vcf_chunks(vcf)).lines, scorer.genome))
+    expected = scorer.score_alleles(to_alleles(next(read_vcf_chunks(vcf)).lines, scorer.genome))
     kept = expected.filter(pl.col("reason").is_null())
     validate(Scores, kept.select(*Scores.to_schema().columns))
     assert kept["bucket_id"].str.contains(r"^(other(\|.*)?|\*)$").all()
@@ -361,6 +361,8 @@ def test_real_clinvar_is_accounted_for_alike(release: TinyRelease, tmp_path: Pat
     genome, path = shared_genome("grch37"), SHARED / "grch37" / "clinvar.vcf.gz"
     _, ingested = ingest_clinvar(path, genome, list(genome.contigs), source=ACCOUNTING_SOURCE)
     trained = Scorer.from_release(release.model_dir, release.genome())
-    scorer = dataclasses.replace(trained, genome=genome, context=Context.build(None, None, genome, trained.gc_edges))
+    scorer = dataclasses.replace(
+        trained, genome=genome, context=Context.build(None, None, genome, trained.config.gc_edges)
+    )
     summary = score_vcf(path, scorer, out / "scores.tsv", pass_only=True)
     assert summary.accounting.equals(ingested) and summary.n_alleles == summary.n_scored == 749

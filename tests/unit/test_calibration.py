@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts import CalibrationScores
+from data_contracts.columns import POPULATIONS
 from geno_model.encoder.state_contract import StateContract
 from geno_model.scoring.calibration import (
     Percentiles,
@@ -25,6 +26,7 @@ from geno_model.scoring.errors import CalibrationError
 
 CONTRACT = StateContract(3072, 2048, "right", -1, "centered_mean", 16, True, "float32", "locus", "ab" * 32)
 EDGES = (0.4, 0.5)
+POLICY = "most_central"
 GC = {0: 0.3, 1: 0.45, 2: 0.6}
 
 
@@ -41,6 +43,7 @@ def scores(*parts: tuple[str, int, str, np.ndarray]) -> pl.DataFrame:
             gc=pl.lit(GC[third]),
             repeat_class=pl.lit(repeat),
             displacement=pl.lit(0.0),
+            **{f"af_{name}": pl.lit(None, dtype=pl.Float32) for name in POPULATIONS},
         )
         for region, third, repeat, raw in parts
     ]
@@ -48,10 +51,22 @@ def scores(*parts: tuple[str, int, str, np.ndarray]) -> pl.DataFrame:
     return pl.concat(frames).select(schema.names()).cast(schema)
 
 
-def look_up(table: pl.DataFrame, region: str, third: int, repeat: str, raw: list[float]) -> pl.DataFrame:
+def look_up(
+    table: pl.DataFrame,
+    region: str,
+    third: int,
+    repeat: str,
+    raw: list[float],
+    edit_type: int = 0,
+    population: str = "all",
+) -> pl.DataFrame:
     n = len(raw)
-    return Percentiles(table).lookup(
-        pl.Series([region] * n), pl.Series([third] * n), pl.Series([repeat] * n), pl.Series(raw, dtype=pl.Float32)
+    return Percentiles(table, population).lookup(
+        pl.Series([edit_type] * n),
+        pl.Series([region] * n),
+        pl.Series([third] * n),
+        pl.Series([repeat] * n),
+        pl.Series(raw, dtype=pl.Float32),
     )
 
 
@@ -74,7 +89,8 @@ def test_back_off_goes_to_the_finest_bucket_that_exists() -> None:
         ),
         EDGES,
     )
-    assert table.select("bucket_id", "level", "parent", "n").rows() == [
+    assert table["edit_class"].to_list() == ["substitution"] * 5 + ["any"]
+    assert table.select("bucket_id", "level", "parent", "n").rows()[:5] == [
         ("intron|0|none", 0, "intron|0", 1_001),
         ("intron|0", 1, "intron", 1_001),
         ("intron|1", 1, "intron", 1_100),
@@ -108,7 +124,9 @@ def test_a_mixed_frame_keeps_its_order() -> None:
     region = ["utr5", "intron", "splice"] * 50
     third = [2, 0, 1] * 50
     raw = rng.random(150).astype(np.float32)
-    together = Percentiles(table).lookup(pl.Series(region), pl.Series(third), pl.Series(["none"] * 150), pl.Series(raw))
+    together = Percentiles(table).lookup(
+        pl.Series([0] * 150), pl.Series(region), pl.Series(third), pl.Series(["none"] * 150), pl.Series(raw)
+    )
     alone = pl.concat(look_up(table, region[i], third[i], "none", [float(raw[i])]) for i in range(150))
     assert together.equals(alone)
     assert together["bucket_id"].to_list()[:3] == ["utr5|2|none", "intron|0|none", "*"]
@@ -145,11 +163,55 @@ def test_monotone_and_within_0_and_1(calibration: list[float], values: list[floa
     assert found[0] >= 0 and found[-1] <= 1
 
 
+def with_types(frame: pl.DataFrame, edit_type: int) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(edit_type, dtype=pl.UInt8).alias("edit_type"))
+
+
+def test_indels_are_judged_among_indels() -> None:
+    """Common indels that move the state a hundred times as far as SNVs are no more surprising for that."""
+    steps = np.linspace(0, 0.01, 1_001)
+    snvs, indels = scores(("utr5", 1, "none", steps)), scores(("utr5", 1, "none", steps * 100))
+    table = calibrate(pl.concat([snvs, with_types(indels, 1)]), EDGES)
+    found = {kind: look_up(table, "utr5", 1, "none", [0.005, 0.5], kind)["surprise"].to_list() for kind in range(5)}
+    assert found[0] == found[3] == [pytest.approx(0.5), 1.0]  # SNV, MNV
+    assert found[1] == found[2] == found[4] == [pytest.approx(0.005), pytest.approx(0.5)]  # INS, DEL, INDEL
+
+
+def test_a_class_without_rows_of_its_own_has_no_confidence() -> None:
+    table = calibrate(scores(("utr5", 1, "none", np.linspace(0, 1, 2_000))), EDGES)
+    row = look_up(table, "utr5", 1, "none", [0.5], edit_type=2).row(0, named=True)
+    assert (row["bucket_id"], row["n_calibration"], row["confidence"], row["low_confidence"]) == ("*", 0, 0.0, True)
+    few = calibrate(
+        pl.concat(
+            [scores(("utr5", 1, "none", np.ones(2_000))), with_types(scores(("utr3", 1, "none", np.ones(3))), 1)]
+        ),
+        EDGES,
+    )
+    row = look_up(few, "utr5", 1, "none", [0.5], edit_type=2).row(0, named=True)
+    assert (row["bucket_id"], row["n_calibration"], row["low_confidence"], row["surprise"]) == ("*", 3, True, 0.0)
+
+
+def test_each_population_has_tables_of_what_is_common_there() -> None:
+    rows = scores(("utr5", 1, "none", np.linspace(0, 1, 400)))
+    # Common among Africans: the 200 rows with the largest raw surprise. Among East Asians: 99 rows, too few.
+    rows = rows.with_columns(
+        pl.when(pl.col("surprise_raw") > 0.5).then(0.2).otherwise(0.001).cast(pl.Float32).alias("af_afr"),
+        pl.when(pl.int_range(pl.len()) < 99).then(0.5).otherwise(0.0).cast(pl.Float32).alias("af_eas"),
+    )
+    table = calibrate(rows, EDGES)
+    assert table["population"].unique(maintain_order=True).to_list() == ["all", "afr"]
+    assert table.filter(pl.col("population") == "afr")["n"].to_list() == [200, 200]
+    assert look_up(table, "utr5", 1, "none", [0.75])["surprise"][0] == pytest.approx(0.75, abs=0.003)
+    assert look_up(table, "utr5", 1, "none", [0.75], population="afr")["surprise"][0] == pytest.approx(0.5, abs=0.006)
+    with pytest.raises(CalibrationError, match="no calibration for the population 'eas'; this release has all, afr"):
+        Percentiles(table, "eas")
+
+
 def test_row_order_does_not_change_a_byte(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     rows = scores(("intron", 0, "none", rng.random(2_000)), ("utr5", 1, "none", rng.random(1_200)))
     for name, frame in (("a", rows), ("b", rows.sample(fraction=1, shuffle=True, seed=4))):
-        write_calibration(calibrate(frame, EDGES), tmp_path / name, CONTRACT, EDGES)
+        write_calibration(calibrate(frame, EDGES), tmp_path / name, CONTRACT, EDGES, POLICY)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -163,17 +225,19 @@ def test_a_calibration_of_no_rows_or_of_nan_is_refused() -> None:
 def test_the_file_knows_which_states_and_thirds_it_is_of(tmp_path: Path) -> None:
     table = calibrate(scores(("other", 1, "none", np.linspace(0, 1, 50))), EDGES)
     path = tmp_path / "calibration.parquet"
-    write_calibration(table, path, CONTRACT, EDGES)
-    assert read_calibration(path, CONTRACT, EDGES).equals(table)
+    write_calibration(table, path, CONTRACT, EDGES, POLICY)
+    assert read_calibration(path, CONTRACT, EDGES, POLICY).equals(table)
     with pytest.raises(CalibrationError, match="state contract"):
-        read_calibration(path, replace(CONTRACT, radius_tokens=64), EDGES)
+        read_calibration(path, replace(CONTRACT, radius_tokens=64), EDGES, POLICY)
     with pytest.raises(CalibrationError, match="GC thirds"):
-        read_calibration(path, CONTRACT, (0.4, 0.51))
+        read_calibration(path, CONTRACT, (0.4, 0.51), POLICY)
+    with pytest.raises(CalibrationError, match="window policy 'most_central', the release scores with 'centred'"):
+        read_calibration(path, CONTRACT, EDGES, "centred")
     table.write_parquet(path)  # without the metadata
     with pytest.raises(CalibrationError, match="no calibration table"):
-        read_calibration(path, CONTRACT, EDGES)
+        read_calibration(path, CONTRACT, EDGES, POLICY)
     path.write_bytes(b"PAR1")
     with pytest.raises(CalibrationError, match="no calibration table"):
-        read_calibration(path, CONTRACT, EDGES)
+        read_calibration(path, CONTRACT, EDGES, POLICY)
     with pytest.raises(CalibrationError, match="no calibration table"):
-        read_calibration(tmp_path / "absent", CONTRACT, EDGES)
+        read_calibration(tmp_path / "absent", CONTRACT, EDGES, POLICY)

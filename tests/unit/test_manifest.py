@@ -111,7 +111,7 @@ def test_config_comes_back_and_says_what_made_it(tmp_path: Path) -> None:
     assert "torch" in values["versions"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("window_policy", "centred"), ("gc_edges", [0.4]), ("gc_edges", None)])
+@pytest.mark.parametrize(("key", "value"), [("window_policy", "nearest"), ("gc_edges", [0.4]), ("gc_edges", None)])
 def test_config_of_another_policy_or_damaged_is_refused(tmp_path: Path, key: str, value: object) -> None:
     write_config(tmp_path, ReleaseConfig(CONTRACT, (0.4, 0.5)), {})
     values = json.loads((tmp_path / "config.json").read_text())

@@ -115,9 +115,9 @@ def test_a_batch_keeps_to_the_memory_it_is_given(encoder: CarbonStateEncoder, mo
     chains, tokens = [[edit] for edit in edits], np.array([edit.rel_pos // 6 for edit in edits])
     batches: list[int] = []
 
-    def counted(model: object, ids: torch.Tensor, *rest: object) -> torch.Tensor:
+    def counted(model: object, ids: torch.Tensor, *rest: object, **options: object) -> object:
         batches.append(len(ids))
-        return suffix_hidden_states(model, ids, *rest)  # type: ignore[arg-type]
+        return suffix_hidden_states(model, ids, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shared_prefix, "suffix_hidden_states", counted)
     roomy = encode_window(encoder, window, chains, tokens)

@@ -1,0 +1,278 @@
+"""Options of `geno-score`: one variant, regions, heads, populations, going on after a kill, several runs at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pysam
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from geno_model.cli.score import app
+from geno_model.encoder.carbon import EncoderSettingsError, require_same_numbers
+from geno_model.genomics.errors import InputError
+from geno_model.genomics.genome import Genome
+from geno_model.scoring.parts import ResumeError, kept_parts, parts_folder
+from geno_model.scoring.score_vcf import ScoreSummary, score_vcf
+from geno_model.scoring.scorer import Scorer
+from geno_model.scoring.surprise import DEFAULT_HEADS, Heads
+from geno_model.scoring.vcf_io import TABLE_SCHEMA
+from tests.integration.test_geno_score import fails, options, run
+from tests.tiny_release import TinyRelease, build_release, every_kind, vcf_text
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from geno_model.genomics.genome import Genome
+from geno_model.scoring.score_vcf import score_vcf
+from geno_model.scoring.scorer import Scorer
+model_dir, fasta, vcf, output = sys.argv[1:]
+scorer = Scorer.from_release(model_dir, Genome.open(fasta))
+def progress(n_done):
+    if n_done >= 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+score_vcf(vcf, scorer, Path(output), chunk_records=3, progress=progress)
+"""
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
+    return build_release(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(release: TinyRelease, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENO_CACHE", str(release.cache))
+    monkeypatch.delenv("GENO_ENCODER_DIR", raising=False)
+
+
+@pytest.fixture
+def vcf(release: TinyRelease, tmp_path: Path) -> Path:
+    path = tmp_path / "in.vcf"
+    path.write_text(vcf_text(every_kind(release.genome())))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def scored(release: TinyRelease, vcf: Path, output: Path, *more: str) -> tuple[pl.DataFrame, str]:
+    """The table that a run writes, and what it says."""
+    result = CliRunner().invoke(app, [*options(release, vcf, output), *more])
+    assert result.exit_code == 0, result.output
+    return pl.read_csv(output, separator="\t", schema=TABLE_SCHEMA), result.stderr
+
+
+# One variant, and the API
+
+
+def test_one_variant_is_json_on_standard_output(release: TinyRelease, vcf: Path, out: Path) -> None:
+    table, _ = scored(release, vcf, out / "a.tsv")
+    chrom, pos, ref, alt, _ = every_kind(release.genome())[0]
+    command = ["--model-dir", str(release.model_dir), "--fasta", str(release.fasta)]
+    result = run([*command, "--variant", f"chr{chrom}:{pos}:{ref}:{alt}"])
+    assert result.returncode == 0 and result.stderr == b""
+    found = json.loads(result.stdout)
+    assert found["model_id"] == release.model_id and found["notice"] == "Research tool, not a clinical diagnostic."
+    expected = table.row(0, named=True)
+    assert found["surprise_raw"] == pytest.approx(expected["surprise_raw"], rel=1e-4)
+    assert {name: found[name] for name in ("chrom", "pos", "ref", "alt", "status", "region_class")} == {
+        "chrom": f"chr{chrom}", "pos": pos, "ref": ref, "alt": alt, "status": "scored", "region_class": "other"
+    }  # fmt: skip
+    # Not one that can be scored: said in the JSON, and exit code 3.
+    result = CliRunner().invoke(app, [*command, "--variant", "chr1:5:A:<DEL>"])
+    assert result.exit_code == 3 and json.loads(result.stdout)["reason"] == "symbolic"
+    assert result.stderr == "geno-score: the variant could not be scored: symbolic\n"
+    for text in ("chr1:5:A", "chr1:x:A:C", "chr1:5", "", "chr1:99999999999999999999:A:C"):
+        result = CliRunner().invoke(app, [*command, "--variant", text])
+        assert result.exit_code == 1 and "expected contig:pos:ref:alt" in result.stderr, text
+
+
+def test_three_lines_of_python(release: TinyRelease) -> None:
+    chrom, pos, ref, alt, _ = every_kind(release.genome())[0]
+    scorer = Scorer.from_release(release.model_dir, release.fasta)
+    texts = [f"chr{chrom}:{pos}:{ref}:{alt}", f"{chrom}:{pos}:{ref}:{alt},<DEL>", "HLA-A*01:01:5:A:C"]
+    scores = scorer.score(texts)
+    assert scores["reason"].to_list() == [None, None, "symbolic", "contig_unknown"]
+    assert scores["surprise"][0] == pytest.approx(scores["surprise"][1])
+    frame = pl.DataFrame({"contig": [chrom], "pos": [pos], "ref": [ref], "alt": [alt]})
+    assert scorer.score(frame)["surprise_raw"][0] == pytest.approx(scores["surprise_raw"][0])
+    assert scorer.score([]).height == 0
+    with pytest.raises(InputError, match="variant 2 of 2 is none; expected contig:pos:ref:alt"):
+        scorer.score([texts[0], "rs123"])
+
+
+def test_contradicting_options_are_usage(release: TinyRelease, vcf: Path, out: Path) -> None:
+    base = ["--model-dir", str(release.model_dir), "--fasta", str(release.fasta)]
+    assert "either --vcf or --variant" in fails(base, out, code=2)
+    assert "either --vcf or --variant" in fails([*base, "--vcf", str(vcf), "--variant", "1:5:A:C"], out, code=2)
+    assert "needs --output" in fails([*base, "--vcf", str(vcf)], out, code=2)
+    assert "do not go with it" in fails([*base, "--variant", "1:5:A:C", "--output", str(out / "a.tsv")], out, code=2)
+    arguments = options(release, vcf, out / "a.tsv")
+    assert "also an input" in fails([*arguments, "--report", str(vcf)], out, code=2)
+    assert "also another output" in fails([*arguments, "--report", str(out / "a.tsv")], out, code=2)
+
+
+# Regions, heads, populations
+
+
+def test_regions_leave_the_rest_out_and_count_it_not(release: TinyRelease, vcf: Path, out: Path) -> None:
+    whole, _ = scored(release, vcf, out / "whole.tsv")
+    (out / "in.bed").write_text("chr3\t0\t4000\n")
+    part, said = scored(
+        release, vcf, out / "part.tsv", "--regions", "1:3000-3300", "--regions-file", str(out / "in.bed")
+    )
+    assert part["record"].to_list() == [3, 4, 5, 6, 18]  # the numbers of the records in the file
+    assert "5 alleles of 5 records read, 3 scored, 2 excluded" in said
+    same = whole.filter(pl.col("record").is_in(part["record"].implode()))
+    assert part.drop("surprise", "surprise_raw", "displacement").equals(
+        same.drop("surprise", "surprise_raw", "displacement")
+    )
+    arguments = options(release, vcf, out / "b.tsv")
+    assert "no records in the regions" in fails([*arguments, "--regions", "1:5000-5001"], out, code=3)
+    assert "has no contig chr7" in fails([*arguments, "--regions", "chr7:5-6"], out)
+
+
+def test_a_vcf_has_the_fields_of_the_heads_that_were_asked_for(release: TinyRelease, vcf: Path, out: Path) -> None:
+    fields = {
+        (): {"GLM_SIGMA", "GLM_RAW", "GLM_CONF", "GLM_BUCKET", "GLM_DISP"},
+        ("--head", "surprise"): {"GLM_SIGMA", "GLM_RAW", "GLM_CONF", "GLM_BUCKET"},
+        ("--head", "displacement"): {"GLM_DISP"},
+        ("--head", "displacement", "--delta-loglik"): {"GLM_DISP", "GLM_DLL"},
+    }
+    for more, expected in fields.items():
+        path = out / f"{len(more)}.vcf"
+        result = CliRunner().invoke(app, [*options(release, vcf, path), *more])
+        assert result.exit_code == 0, result.output
+        with pysam.VariantFile(str(path)) as file:
+            record = next(iter(file))
+            assert {name for name in record.info if name.startswith("GLM_")} == expected | {"GLM_STATUS"}
+            assert {name for name in file.header.info if name.startswith("GLM_")} == expected | {"GLM_STATUS"}
+
+
+def test_percentiles_among_a_population(release: TinyRelease, vcf: Path, out: Path) -> None:
+    everyone, _ = scored(release, vcf, out / "all.tsv")
+    african, _ = scored(release, vcf, out / "afr.tsv", "--population", "afr")
+    np.testing.assert_allclose(everyone["surprise_raw"], african["surprise_raw"], rtol=1e-4, atol=1e-7)
+    n = african.filter(pl.col("status") == "scored")["n_calibration"].unique()
+    assert n.max() < everyone["n_calibration"].max()  # type: ignore[operator]
+    line = fails([*options(release, vcf, out / "b.tsv"), "--population", "eas"], out)
+    assert "no calibration for the population 'eas'; this release has all, afr" in line
+
+
+def test_known_pathogenic_alleles_are_told_whatever_their_score(release: TinyRelease, vcf: Path, out: Path) -> None:
+    """The release's ClinVar names the first allele of the file (on `chr1`, which the VCF calls `1`)."""
+    _, said = scored(release, vcf, out / "a.tsv")
+    assert "1 alleles are pathogenic or likely so in the ClinVar of the model's data" in said
+    assert "genetic counsellor" in said
+    _, said = scored(release, vcf, out / "b.tsv", "--regions", "1:2000-9000")
+    assert "counsellor" not in said
+
+
+def test_unsorted_input_works_and_is_told(release: TinyRelease, vcf: Path, out: Path) -> None:
+    expected, said = scored(release, vcf, out / "a.tsv")
+    assert "not sorted" not in said
+    records = every_kind(release.genome())
+    vcf.write_text(vcf_text([*records[5:], *records[:5]]))
+    found, said = scored(release, vcf, out / "b.tsv")
+    assert "not sorted by position" in said and "bcftools sort" in said
+    moved = pl.concat([found.filter(pl.col("record") > 14), found.filter(pl.col("record") <= 14)])
+    np.testing.assert_allclose(moved["surprise_raw"], expected["surprise_raw"], rtol=1e-4, atol=1e-7)
+
+
+# Devices and threads
+
+
+def test_a_device_that_is_not_there_or_gives_other_numbers(release: TinyRelease, vcf: Path, out: Path) -> None:
+    if not torch.cuda.is_available():
+        line = fails([*options(release, vcf, out / "a.tsv"), "--device", "cuda"], out)
+        assert "device is 'cuda', which cannot be used here" in line and "use 'cpu'" in line
+    right = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+    require_same_numbers(right, right * 1.001, "mps")
+    for wrong in (right.roll(1, 0), torch.full_like(right, torch.nan)):
+        with pytest.raises(EncoderSettingsError, match="device 'mps' gives other hidden states than the CPU"):
+            require_same_numbers(right, wrong, "mps")
+
+
+def test_threads_change_no_score(release: TinyRelease, vcf: Path, out: Path) -> None:
+    tables = []
+    for threads in ("1", "2"):
+        result = run([*options(release, vcf, out / f"{threads}.tsv"), "--threads", threads])
+        assert result.returncode == 0, result.stderr
+        tables.append((out / f"{threads}.tsv").read_bytes())
+    assert tables[0] == tables[1]
+
+
+# Going on after a kill
+
+
+def go_on(release: TinyRelease, vcf: Path, output: Path, *, resume: bool, heads: Heads = DEFAULT_HEADS) -> ScoreSummary:
+    scorer = Scorer.from_release(release.model_dir, Genome.open(release.fasta), heads=heads)
+    return score_vcf(vcf, scorer, output, chunk_records=3, resume=resume)
+
+
+def kill_one(release: TinyRelease, vcf: Path, output: Path) -> None:
+    """A run that is killed, without a chance to clean up, when three chunks are done."""
+    arguments = [str(part) for part in (release.model_dir, release.fasta, vcf, output)]
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments]).returncode == -signal.SIGKILL
+    assert not output.exists() and parts_folder(output).is_dir()
+
+
+@pytest.mark.parametrize("suffix", [".vcf.gz", ".tsv"])
+def test_a_killed_run_is_gone_on_with_to_the_same_bytes(
+    release: TinyRelease, vcf: Path, out: Path, suffix: str
+) -> None:
+    whole, killed = out / f"whole{suffix}", out / f"killed{suffix}"
+    expected = go_on(release, vcf, whole, resume=False)
+    kill_one(release, vcf, killed)
+    summary = go_on(release, vcf, killed, resume=True)
+    assert any(note.startswith(("2 of 7 chunks", "3 of 7 chunks")) for note in summary.notes), summary.notes
+    assert killed.read_bytes() == whole.read_bytes()
+    assert summary.accounting.equals(expected.accounting) and summary.n_pathogenic == expected.n_pathogenic == 1
+    left = {path.name for path in out.iterdir() if not path.name.endswith(".tbi")}
+    assert left == {whole.name, killed.name}  # nor is anything of the killed run
+
+
+def test_going_on_with_something_else_is_refused(release: TinyRelease, vcf: Path, out: Path) -> None:
+    output = out / "a.tsv"
+    kill_one(release, vcf, output)
+    with pytest.raises(ResumeError, match=r"another run \(heads differ\)"):
+        go_on(release, vcf, output, resume=True, heads=Heads(displacement=False))
+    kill_one(release, vcf, output)
+    records = every_kind(release.genome())
+    vcf.write_text(vcf_text([records[1], records[0], *records[2:]]))
+    with pytest.raises(ResumeError, match="its records differ; run again without --resume"):
+        go_on(release, vcf, output, resume=True)
+    assert [path.name for path in out.iterdir()] == [".a.tsv.parts"]  # what was done is not thrown away for that
+
+
+def test_without_resume_a_run_begins_anew(release: TinyRelease, vcf: Path, out: Path) -> None:
+    output = out / "a.tsv"
+    kill_one(release, vcf, output)
+    summary = go_on(release, vcf, output, resume=False)
+    assert summary.n_alleles == 21 and not any("chunks" in note for note in summary.notes)
+    assert go_on(release, vcf, out / "b.tsv", resume=True).notes == ("0 of 7 chunks were done before",)
+
+
+def test_two_runs_may_not_write_one_output_but_may_share_a_folder(release: TinyRelease, vcf: Path, out: Path) -> None:
+    with kept_parts(out / "a.tsv", {}, resume=False):
+        line = fails(options(release, vcf, out / "a.tsv"), out)
+        assert "another run is writing" in line
+        assert CliRunner().invoke(app, options(release, vcf, out / "b.tsv")).exit_code == 0
+    command = [sys.executable, "-m", "geno_model.cli.score"]
+    running = [
+        subprocess.Popen([*command, *options(release, vcf, out / f"{i}.tsv"), "--quiet"], stderr=subprocess.PIPE)
+        for i in range(3)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert len({(out / f"{i}.tsv").read_bytes() for i in range(3)}) == 1
