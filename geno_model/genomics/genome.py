@@ -170,7 +170,7 @@ def most_central(
 
 def plain_name(contig: str) -> str:
     """A contig's name without the habits of its source: `chr` dropped, RefSeq numbers and `M` spelled out."""
-    accession = re.fullmatch(r"NC_0*(\d+)(\.\d+)?", contig)
+    accession = re.fullmatch(r"NC_0*(\d{1,9})(\.\d+)?", contig)
     if accession:
         number = int(accession[1])
         return _NCBI_NAMES.get(number, str(number)) if number <= 24 or number in _NCBI_NAMES else contig

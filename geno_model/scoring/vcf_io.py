@@ -218,7 +218,7 @@ class _VcfWriter:
         if not self._has_header:
             self._write(annotated_header(chunk.header, self._model_id))
             self._has_header = True
-        self._write(annotated_lines(chunk.lines, scores).to_list())
+        self._write(annotated_lines(chunk.lines, scores).to_list(), chunk.encoding)
         self._order.see(chunk.lines)
 
     def finish(self) -> Sequence[Path]:
@@ -234,8 +234,8 @@ class _VcfWriter:
     def abandon(self) -> None:
         self._file.close()
 
-    def _write(self, lines: Sequence[str]) -> None:
-        self._file.write(("\n".join(lines) + "\n").encode())
+    def _write(self, lines: Sequence[str], encoding: str = "utf-8") -> None:
+        self._file.write(("\n".join(lines) + "\n").encode(encoding))
 
 
 class _Order:
