@@ -116,7 +116,9 @@ def damage(rng: np.random.Generator, data: bytes, done: list[str]) -> tuple[byte
         inner = bytearray(gzip.decompress(data))
         for _ in range(int(rng.integers(1, 4))):
             inner[int(rng.integers(len(inner)))] = int(rng.integers(256))
-        data = gzip.compress(bytes(inner[: int(rng.integers(1, len(inner)))] if rng.random() < 0.3 else inner), 1, mtime=0)
+        data = gzip.compress(
+            bytes(inner[: int(rng.integers(1, len(inner)))] if rng.random() < 0.3 else inner), 1, mtime=0
+        )
     return data, [*done, kind]
 
 

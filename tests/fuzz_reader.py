@@ -60,7 +60,7 @@ def read_vcf(text: bytes) -> list[Record]:
         if not line:
             continue
         columns = line.split(b"\t")
-        if len(columns) < 8 or not columns[0] or line.startswith(b"#"):
+        if len(columns) < 8 or not columns[0] or line.startswith((b"#", b"\xef\xbb\xbf")):
             raise UnreadableError("columns")
         if not re.fullmatch(rb"0|-?[1-9][0-9]{0,18}", columns[1]) or not -(1 << 63) <= int(columns[1]) < 1 << 63:
             raise UnreadableError("position")

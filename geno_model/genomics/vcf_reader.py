@@ -11,6 +11,7 @@ serves both. Records are numbered from 0 in the order of the file.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _LONE_CR = (
     "has a carriage return that ends no line: were its line ends those of an old Macintosh? Make them line feeds "
     "(tr '\\r' '\\n')"
 )
+_BYTE_ORDER_MARK = "begins with a byte order mark, which is no part of a contig's name; remove those three bytes"
 FIXED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "qual", "filter", "info")
 
 
@@ -78,7 +80,9 @@ def record_chunks(
 
     htslib keeps numbers of INFO and QUAL as 32-bit floats and writes them in its own way (`0.50` becomes `0.5`).
     """
-    yield from _chunks(str(header).removesuffix("\n").split("\n"), _record_lines(records, chunk_bytes), "records", n_columns)
+    yield from _chunks(
+        str(header).removesuffix("\n").split("\n"), _record_lines(records, chunk_bytes), "records", n_columns
+    )
 
 
 def _chunks(header: list[str], blocks: Iterable[bytes], name: str, n_columns: Literal[8] | None) -> Iterator[VcfChunk]:
@@ -179,9 +183,11 @@ def _plain_lines(text: bytes, first_record: int, name: str) -> tuple[bytes, Lite
         text = re.sub(rb"\r+(?=\n|$)", b"", text)
     if b"\n\n" in text or text.startswith(b"\n"):
         text = re.sub(rb"\n+", b"\n", text).removeprefix(b"\n")
-    if b"\r" in text:
-        number = first_record + text.count(b"\n", 0, text.index(b"\r")) + 1
-        raise InputError(f"{name}: record {number} (the first is 1) {_LONE_CR}")
+    if b"\r" in text or codecs.BOM_UTF8 in text:
+        for mark, fault in ((rb"\r", _LONE_CR), (rb"(?m)^" + codecs.BOM_UTF8, _BYTE_ORDER_MARK)):
+            if found := re.search(mark, text):
+                number = first_record + text.count(b"\n", 0, found.start()) + 1
+                raise InputError(f"{name}: record {number} (the first is 1) {fault}")
     if text.isascii():
         return text, "utf-8"
     decoded = _text(text).encode()

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol
 
 import polars as pl
 import pyarrow.parquet
@@ -24,6 +24,7 @@ import pysam
 
 from geno_model.genomics.edits import EditType
 from geno_model.genomics.vcf_reader import FIXED_COLUMNS, VcfChunk
+from geno_model.scoring.bgzip import BgzipFile
 from geno_model.scoring.errors import OutputError
 
 SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".parquet", ".jsonl")
@@ -207,10 +208,7 @@ class _VcfWriter:
     def __init__(self, temporary: Path, model_id: str, *, compress: bool) -> None:
         self.note: str | None = None
         self._path, self._model_id, self._compress = temporary, model_id, compress
-        # pysam's stub lacks write(); it is there, and closing writes the end block.
-        self._file = (
-            cast(IO[bytes], pysam.BGZFile(str(temporary), "wb", index=None)) if compress else temporary.open("wb")
-        )
+        self._file = BgzipFile(temporary) if compress else temporary.open("wb")
         self._has_header = False
         self._order = _Order()
 
@@ -228,11 +226,18 @@ class _VcfWriter:
         if self._order.problem:
             self.note = f"no tabix index was made: {self._order.problem}"
             return []
-        pysam.tabix_index(str(self._path), preset="vcf", force=True)
+        verbosity = pysam.set_verbosity(0)  # htslib would complain on standard error
+        try:
+            pysam.tabix_index(str(self._path), preset="vcf", force=True)
+        except OSError:
+            self.note = "no tabix index was made: htslib could not, maybe for an END in INFO beyond 536,870,911"
+            return []
+        finally:
+            pysam.set_verbosity(verbosity)
         return [Path(f"{self._path}.tbi")]
 
     def abandon(self) -> None:
-        self._file.close()
+        self._file.abandon() if isinstance(self._file, BgzipFile) else self._file.close()
 
     def _write(self, lines: Sequence[str], encoding: str = "utf-8") -> None:
         self._file.write(("\n".join(lines) + "\n").encode(encoding))
