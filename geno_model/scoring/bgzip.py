@@ -39,10 +39,6 @@ class BgzipFile:
                 self._file.write(_block(self._pending))
             self._file.write(_END)
 
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        self._file.close()
-
 
 def _block(text: bytes | bytearray) -> bytes:
     packer = zlib.compressobj(level=6, wbits=-15)

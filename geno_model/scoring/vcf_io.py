@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -100,7 +100,8 @@ def score_output(path: Path, model_id: str) -> Iterator[ScoreWriter]:
         try:
             yield writer
         except BaseException:
-            writer.abandon()
+            with suppress(OSError):  # on a full disk this fails, too; the first error is the one to tell
+                writer.abandon()
             raise
         has_index = index in writer.finish()
         os.replace(temporary, path)
@@ -237,7 +238,7 @@ class _VcfWriter:
         return [Path(f"{self._path}.tbi")]
 
     def abandon(self) -> None:
-        self._file.abandon() if isinstance(self._file, BgzipFile) else self._file.close()
+        self._file.close()
 
     def _write(self, lines: Sequence[str], encoding: str = "utf-8") -> None:
         self._file.write(("\n".join(lines) + "\n").encode(encoding))
