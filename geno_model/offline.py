@@ -5,8 +5,10 @@ downloads; such commands never enter the guard.
 
 The concept: Python reports every connection, name lookup and new program to audit hooks, whichever library asks, in any
 thread. While the guard is on, the hook refuses them. A forked child keeps the hook; another PROGRAM would not, so
-starting one is refused too. What it does NOT see: sockets that a compiled library opens on its own. None is given the
-chance: every path that a user names is opened by Python, so that a URL is a file that does not exist.
+starting one is refused too (`multiprocessing` reports none, so its way of doing so is reported by us). What it does NOT
+see: sockets that a compiled library opens on its own, be it called through ctypes, and connections that were open
+before. None is given the chance: every path that a user names is opened by Python, so that a URL is a file that does
+not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ _NETWORK_EVENTS = frozenset(
     f"socket.{name}"
     for name in ("connect", "sendto", "sendmsg", "getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")
 )
-_PROGRAM_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"))
+_FORK_EXEC = "geno_lewm.fork_exec"
+_PROGRAM_EVENTS = frozenset(
+    ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn", _FORK_EXEC)
+)
 _OFFLINE_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -64,6 +69,7 @@ def no_network() -> Iterator[Guard]:
     os.environ.update(_OFFLINE_ENVIRONMENT)
     if not _is_installed:  # an audit hook can never be taken away, so it is added once and does nothing without a guard
         sys.addaudithook(_hook)
+        _report_fork_exec()
         _is_installed = True
     guard = Guard()
     _guards.append(guard)
@@ -72,6 +78,21 @@ def no_network() -> Iterator[Guard]:
         guard.check()
     finally:
         _guards.remove(guard)
+
+
+def _report_fork_exec() -> None:
+    """Make the function with which `multiprocessing` starts programs an audit event, as `subprocess` is one."""
+    if sys.platform == "win32":
+        return
+    import _posixsubprocess
+
+    fork_exec = _posixsubprocess.fork_exec
+
+    def reported(*arguments: Any) -> int:
+        sys.audit(_FORK_EXEC)
+        return fork_exec(*arguments)
+
+    setattr(_posixsubprocess, "fork_exec", reported)  # noqa: B010
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

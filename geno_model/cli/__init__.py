@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOTHING_SCORED = 3
     NETWORK_ATTEMPT = 4
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class UsageError(InputError):
@@ -46,6 +47,8 @@ def one_line_errors(program: str) -> Iterator[None]:
         _leave(program, error, ExitCode.NOTHING_SCORED)
     except InputError as error:
         _leave(program, error, ExitCode.FAILURE)
+    except KeyboardInterrupt:
+        _leave(program, "interrupted", ExitCode.INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         reason = error.strerror or str(error) or type(error).__name__

@@ -6,7 +6,7 @@ Belongs here: options, progress and the summary on stderr. Does not: any of the 
     geno-score --model-dir MODEL --variant chr17:43071077:C:T --fasta REF.fa
 
 Exit codes: 0 ok; 1 failure; 2 usage; 3 nothing could be scored (no records, or each allele excluded: no output is
-left); 4 something tried to reach the network. Any of 1, 3 and 4 is one line on stderr.
+left); 4 something tried to reach the network; 130 interrupted. Any of 1, 3, 4 and 130 is one line on stderr.
 """
 
 from __future__ import annotations

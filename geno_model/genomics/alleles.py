@@ -186,7 +186,7 @@ def _against_reference(rows: pl.DataFrame, bases: NDArray[np.uint8]) -> list[pl.
     """The alleles of one contig in parts by reason, after comparison with its bases and normalisation."""
     ref_length = rows["ref"].str.len_bytes().cast(pl.Int64)
     start = rows["pos"] - 1
-    is_out = (start < 0) | (start + ref_length > len(bases))
+    is_out = (start < 0) | (start > len(bases) - ref_length)  # the sum could overflow
     parts = [_give_reason(rows.filter(is_out), "out_of_range")]
     inside = rows.filter(~is_out)
     alleles = Alleles.of(inside["pos"], inside["ref"], inside["alt"])

@@ -74,7 +74,8 @@ class Genome:
         """The genome of a FASTA (plain, gzip or bgzip; no index needed), building its cache folder the first time.
 
         cache_dir: default `$GENO_CACHE`, else `~/.cache/geno-lewm`. Several processes may open the same FASTA at once.
-        Raises InputError for a missing, empty or truncated file and for one that is no FASTA.
+        Raises InputError for a missing, empty or truncated file, for one that is no FASTA, and for a cache that cannot
+        be written.
         """
         path = Path(fasta).expanduser().resolve()
         try:
@@ -85,7 +86,13 @@ class Genome:
         place = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         folder = root / "genomes" / f"{place}-{_fingerprint(path, status)}"
         if not (folder / "genome.json").is_file():
-            _build(path, folder)
+            try:
+                _build(path, folder)
+            except OSError as error:
+                raise InputError(
+                    f"the cache of {path} cannot be written below {root}: {error.strerror or error}; name a folder "
+                    "with more room that may be written to in GENO_CACHE"
+                ) from None
             for old in folder.parent.glob(f"{place}-*"):
                 if old != folder:  # of the file before it changed; who has it open keeps it
                     shutil.rmtree(old, ignore_errors=True)
@@ -170,7 +177,7 @@ def most_central(
 
 def plain_name(contig: str) -> str:
     """A contig's name without the habits of its source: `chr` dropped, RefSeq numbers and `M` spelled out."""
-    accession = re.fullmatch(r"NC_0*(\d+)(\.\d+)?", contig)
+    accession = re.fullmatch(r"NC_0*(\d{1,9})(\.\d+)?", contig)
     if accession:
         number = int(accession[1])
         return _NCBI_NAMES.get(number, str(number)) if number <= 24 or number in _NCBI_NAMES else contig

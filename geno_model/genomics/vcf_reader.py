@@ -11,6 +11,7 @@ serves both. Records are numbered from 0 in the order of the file.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ from geno_model.genomics.text_input import open_bytes
 
 CHUNK_BYTES = 8 << 20
 _BCF_MAGIC = b"BCF\2"
+_LONE_CR = (
+    "has a carriage return that ends no line: were its line ends those of an old Macintosh? Make them line feeds "
+    "(tr '\\r' '\\n')"
+)
+_BYTE_ORDER_MARK = "begins with a byte order mark, which is no part of a contig's name; remove those three bytes"
 FIXED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "qual", "filter", "info")
 
 
@@ -36,10 +42,12 @@ class VcfChunk:
     header: all lines that start with `#`, without line ends, the same list in every chunk.
     lines: record i64 (0-based in the file), chrom, pos i64 (1-based), id, ref, alt, qual, filter, info (text as
     written), rest (FORMAT and samples as one tab-separated text; null where absent or not asked for).
+    encoding: of the text in the file, so that who writes it out again can give the same bytes.
     """
 
     header: list[str]
     lines: pl.DataFrame
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
 
 
 def read_vcf_chunks(
@@ -72,16 +80,19 @@ def record_chunks(
 
     htslib keeps numbers of INFO and QUAL as 32-bit floats and writes them in its own way (`0.50` becomes `0.5`).
     """
-    yield from _chunks(str(header).splitlines(), _record_lines(records, chunk_bytes), "records", n_columns)
+    yield from _chunks(
+        str(header).removesuffix("\n").split("\n"), _record_lines(records, chunk_bytes), "records", n_columns
+    )
 
 
 def _chunks(header: list[str], blocks: Iterable[bytes], name: str, n_columns: Literal[8] | None) -> Iterator[VcfChunk]:
     n_records = 0
-    for text in blocks:
+    for raw in blocks:
+        text, encoding = _plain_lines(raw, n_records, name)
         lines = _columns(text, n_records, name, n_columns)
         n_records += lines.height
         if lines.height:
-            yield VcfChunk(header, lines)
+            yield VcfChunk(header, lines, encoding)
     if not n_records:
         yield VcfChunk(header, _columns(b"", 0, name, n_columns))
 
@@ -115,10 +126,18 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[list[str], bytes]:
             raise InputError(f"{name} is BAM, which holds reads; expected VCF or BCF, which hold variants")
         if line.startswith(b"#"):
             header.append(_text(line).rstrip("\r\n"))
+            if "\r" in header[-1]:
+                raise InputError(f"{name}: header line {len(header)} {_LONE_CR}")
         elif line.strip():
             break
-    if not any(line.startswith("#CHROM") for line in header):
+    n_columns_lines = sum(line.startswith("#CHROM") for line in header)
+    if not n_columns_lines:
         raise InputError(f"{name} is no VCF: expected header lines that end with `#CHROM  POS  ID  REF  ALT ...`")
+    if n_columns_lines > 1 or not header[-1].startswith("#CHROM"):
+        raise InputError(
+            f"{name}: `#CHROM` stands {n_columns_lines} times in the {len(header)} lines of the header, the last of "
+            f"them begins with `{header[-1][:6]}`; expected `#CHROM` once, in the last one: remove the other lines"
+        )
     return header, line
 
 
@@ -135,8 +154,7 @@ def _whole_lines(stream: BinaryIO, block: bytes, chunk_bytes: int) -> Iterator[b
 
 
 def _columns(text: bytes, first_record: int, name: str, n_columns: Literal[8] | None) -> pl.DataFrame:
-    """Whole lines as typed columns."""
-    text = _plain_lines(text)
+    """Plain lines as typed columns."""
     fields = pl.read_csv(
         text,
         separator="\t",
@@ -155,17 +173,25 @@ def _columns(text: bytes, first_record: int, name: str, n_columns: Literal[8] | 
         *FIXED_COLUMNS[2:],
         _rest(text, fields) if n_columns is None else pl.lit(None, dtype=pl.String).alias("rest"),
     )
-    _require_records(lines, text, name)
+    _require_records(lines, fields["pos"], text, name)
     return lines
 
 
-def _plain_lines(text: bytes) -> bytes:
-    """UTF-8 lines that end with one `\\n` each, none of them empty."""
+def _plain_lines(text: bytes, first_record: int, name: str) -> tuple[bytes, Literal["utf-8", "latin-1"]]:
+    """UTF-8 lines that end with one `\\n` each, none of them empty, and what they were encoded as."""
     if b"\r" in text:
         text = re.sub(rb"\r+(?=\n|$)", b"", text)
     if b"\n\n" in text or text.startswith(b"\n"):
         text = re.sub(rb"\n+", b"\n", text).removeprefix(b"\n")
-    return text if text.isascii() else _text(text).encode()
+    if b"\r" in text or codecs.BOM_UTF8 in text:
+        for mark, fault in ((rb"\r", _LONE_CR), (rb"(?m)^" + codecs.BOM_UTF8, _BYTE_ORDER_MARK)):
+            if found := re.search(mark, text):
+                number = first_record + text.count(b"\n", 0, found.start()) + 1
+                raise InputError(f"{name}: record {number} (the first is 1) {fault}")
+    if text.isascii():
+        return text, "utf-8"
+    decoded = _text(text).encode()
+    return decoded, "utf-8" if decoded == text else "latin-1"
 
 
 def _rest(text: bytes, fields: pl.DataFrame) -> pl.Expr:
@@ -178,9 +204,13 @@ def _rest(text: bytes, fields: pl.DataFrame) -> pl.Expr:
     return pl.lit(rest.head(fields.height)).alias("rest")
 
 
-def _require_records(lines: pl.DataFrame, text: bytes, name: str) -> None:
-    """Raise InputError for the first record without eight columns, a contig, or a whole number as position."""
-    is_bad = lines["pos"].is_null() | (lines["chrom"] == "")
+def _require_records(lines: pl.DataFrame, written_pos: pl.Series, text: bytes, name: str) -> None:
+    """Raise InputError for the first record without eight columns, a contig, or a whole number as position.
+
+    The number must be written as it is written out again: `+5` or `007` would come out changed.
+    """
+    is_bad = (lines["pos"].cast(pl.String) != written_pos).fill_null(True)
+    is_bad |= (lines["chrom"] == "") | lines["chrom"].str.starts_with("#")
     n_tabs = pl.repeat(len(FIXED_COLUMNS), lines.height, eager=True)
     if (lines["info"] == "").any():  # a line that is too short, or an INFO that is
         n_tabs = pl.Series(text.removesuffix(b"\n").decode().split("\n")).str.count_matches("\t", literal=True)
@@ -193,7 +223,7 @@ def _require_records(lines: pl.DataFrame, text: bytes, name: str) -> None:
         found = f"{n_tabs[row] + 1} tab-separated columns"
         expected = "at least 8 (CHROM POS ID REF ALT QUAL FILTER INFO)"
     else:
-        found, expected = "no contig name or no whole number as POS", "both"
+        found, expected = "no contig name (or one with `#` first) or no plain whole number as POS", "both"
     raise InputError(
         f"{name}: record {lines['record'][row] + 1} (the first is 1) is malformed: found {found}, expected {expected}; "
         f"correct or remove that line ({int(is_bad.sum())} like it in this part of the file)"

@@ -96,8 +96,8 @@ def kept_parts(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ResumeError(f"another run is writing {output} at this moment; name another output") from None
-        _prepare(folder, json.loads(canonical_json(dict(identity))), resume)
         try:
+            _prepare(folder, json.loads(canonical_json(dict(identity))), resume)
             yield Parts(folder)
         except BaseException as error:
             is_hopeless = isinstance(error, InputError) and not isinstance(error, ResumeError)

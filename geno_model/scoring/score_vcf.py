@@ -209,7 +209,7 @@ def _chunks(
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         if lines.height or is_first:
             for part in [lines] if lines.is_empty() else lines.iter_slices(chunk_records):
-                yield VcfChunk(chunk.header, part)
+                yield VcfChunk(chunk.header, part, chunk.encoding)
         is_first = False
 
 

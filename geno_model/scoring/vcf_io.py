@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol
 
 import polars as pl
 import pyarrow.parquet
@@ -24,6 +24,7 @@ import pysam
 
 from geno_model.genomics.edits import EditType
 from geno_model.genomics.vcf_reader import FIXED_COLUMNS, VcfChunk
+from geno_model.scoring.bgzip import BgzipFile
 from geno_model.scoring.errors import OutputError
 from geno_model.scoring.surprise import Heads
 
@@ -114,7 +115,8 @@ def score_output(
         try:
             yield writer
         except BaseException:
-            writer.abandon()
+            with suppress(OSError):  # on a full disk this fails, too; the first error is the one to tell
+                writer.abandon()
             raise
         has_index = index in writer.finish()
         os.replace(temporary, path)
@@ -231,17 +233,14 @@ class _VcfWriter:
         self.note: str | None = None
         self._path, self._model_id, self._compress = temporary, model_id, compress
         self._fields, self._order = fields, order
-        # pysam's stub lacks write(); it is there, and closing writes the end block.
-        self._file = (
-            cast(IO[bytes], pysam.BGZFile(str(temporary), "wb", index=None)) if compress else temporary.open("wb")
-        )
+        self._file = BgzipFile(temporary) if compress else temporary.open("wb")
         self._has_header = False
 
     def write(self, chunk: VcfChunk, scores: pl.DataFrame) -> None:
         if not self._has_header:
             self._write(annotated_header(chunk.header, self._model_id, self._fields))
             self._has_header = True
-        self._write(annotated_lines(chunk.lines, scores, self._fields).to_list())
+        self._write(annotated_lines(chunk.lines, scores, self._fields).to_list(), chunk.encoding)
 
     def finish(self) -> Sequence[Path]:
         self._file.close()
@@ -250,14 +249,21 @@ class _VcfWriter:
         if self._order.problem:
             self.note = f"no tabix index was made: {self._order.problem}"
             return []
-        pysam.tabix_index(str(self._path), preset="vcf", force=True)
+        verbosity = pysam.set_verbosity(0)  # htslib would complain on standard error
+        try:
+            pysam.tabix_index(str(self._path), preset="vcf", force=True)
+        except OSError:
+            self.note = "no tabix index was made: htslib could not, maybe for an END in INFO beyond 536,870,911"
+            return []
+        finally:
+            pysam.set_verbosity(verbosity)
         return [Path(f"{self._path}.tbi")]
 
     def abandon(self) -> None:
         self._file.close()
 
-    def _write(self, lines: Sequence[str]) -> None:
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
+    def _write(self, lines: Sequence[str], encoding: str = "utf-8") -> None:
+        self._file.write("".join(f"{line}\n" for line in lines).encode(encoding))
 
 
 class RecordOrder:

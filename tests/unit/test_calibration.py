@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from data_contracts import CalibrationScores
 from data_contracts.columns import POPULATIONS
 from geno_model.encoder.state_contract import StateContract
+from geno_model.release.config import WindowPolicy
 from geno_model.scoring.calibration import (
     Percentiles,
     calibrate,
@@ -26,7 +27,7 @@ from geno_model.scoring.errors import CalibrationError
 
 CONTRACT = StateContract(3072, 2048, "right", -1, "centered_mean", 16, True, "float32", "locus", "ab" * 32)
 EDGES = (0.4, 0.5)
-POLICY = "most_central"
+POLICY: WindowPolicy = "most_central"
 GC = {0: 0.3, 1: 0.45, 2: 0.6}
 
 

@@ -14,10 +14,20 @@ from geno_model.genomics.alleles import to_alleles
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import OutputError
-from geno_model.scoring.vcf_io import TABLE_SCHEMA, annotated_header, annotated_lines, output_suffix, score_output
+from geno_model.scoring.surprise import Heads
+from geno_model.scoring.vcf_io import (
+    TABLE_SCHEMA,
+    RecordOrder,
+    annotated_header,
+    annotated_lines,
+    info_fields,
+    output_suffix,
+    score_output,
+)
 from tests.tiny_release import every_kind, vcf_text, write_fasta
 
 MODEL_ID = "c0ffee" + "0" * 58
+ALL_HEADS = Heads(delta_loglik=True)
 N_ALLELES = 21
 
 
@@ -41,6 +51,7 @@ def scored(chunk: VcfChunk, genome: Genome) -> pl.DataFrame:
         "bucket_id": pl.lit("intron|1|none"),
         "surprise_raw": (number / 3).cast(pl.Float32),
         "displacement": (number * 1e-7).cast(pl.Float32),
+        "delta_loglik": (-number / 7).cast(pl.Float32),
         "surprise": number / 1000,
         "n_calibration": pl.lit(2_000, pl.Int64),
         "confidence": pl.lit(1.0),
@@ -62,8 +73,10 @@ def chunks(tmp_path: Path, genome: Genome) -> list[tuple[VcfChunk, pl.DataFrame]
 
 
 def write(path: Path, chunks: list[tuple[VcfChunk, pl.DataFrame]]) -> str | None:
-    with score_output(path, MODEL_ID) as writer:
+    order = RecordOrder()
+    with score_output(path, MODEL_ID, ALL_HEADS, order) as writer:
         for chunk, scores in chunks:
+            order.see(chunk.lines)
             writer.write(chunk, scores)
     return writer.note
 
@@ -85,7 +98,7 @@ def test_every_record_is_kept_with_one_value_an_allele(tmp_path: Path, genome: G
         added = dict(item.split("=") for item in new_fields[7][len(old_fields[7]) + 1 :].split(";"))
         assert added["GLM_STATUS"] == ",".join(statuses)
         assert set(added) == (
-            {"GLM_SIGMA", "GLM_RAW", "GLM_DISP", "GLM_CONF", "GLM_BUCKET", "GLM_STATUS"}
+            {"GLM_SIGMA", "GLM_RAW", "GLM_DISP", "GLM_DLL", "GLM_CONF", "GLM_BUCKET", "GLM_STATUS"}
             if "scored" in statuses
             else {"GLM_STATUS"}
         )
@@ -133,10 +146,10 @@ def test_a_header_without_fileformat_gets_one_and_info_may_be_empty(tmp_path: Pa
         f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\t\n1\t100\t.\t{base}\t.\t.\t.\t.\n"
     )
     chunk = next(read_vcf_chunks(tmp_path / "in.vcf"))
-    header = annotated_header(chunk.header, MODEL_ID)
+    header = annotated_header(chunk.header, MODEL_ID, info_fields(ALL_HEADS))
     assert header[0] == "##fileformat=VCFv4.2"
     assert header[-1].endswith("\tINFO") and sum(line.startswith("#CHROM") for line in header) == 1
-    assert annotated_lines(chunk.lines, scored(chunk, genome)).to_list() == [
+    assert annotated_lines(chunk.lines, scored(chunk, genome), info_fields(ALL_HEADS)).to_list() == [
         f"1\t100\t.\t{base}\t.\t.\t.\tGLM_STATUS=no_alt"
     ]
 
@@ -180,7 +193,7 @@ def test_parquet_names_the_model_and_jsonl_is_json(tmp_path: Path, chunks) -> No
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, chunks, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     path.write_text("older")
-    with pytest.raises(KeyboardInterrupt), score_output(path, MODEL_ID) as writer:
+    with pytest.raises(KeyboardInterrupt), score_output(path, MODEL_ID, ALL_HEADS, RecordOrder()) as writer:
         writer.write(*chunks[0])
         assert len(only(tmp_path)) == 2
         raise KeyboardInterrupt
@@ -196,7 +209,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_written(tmp_path
     ):
         if message == "is a folder":
             path.mkdir()
-        with pytest.raises(OutputError, match=message), score_output(path, MODEL_ID):
+        with pytest.raises(OutputError, match=message), score_output(path, MODEL_ID, ALL_HEADS, RecordOrder()):
             raise AssertionError("not reached")
     assert only(tmp_path) == {"a.tsv"}
 
