@@ -105,7 +105,7 @@ def read_export(path: Path | str) -> Export:
 
 
 def _unpacked(path: Path | str, name: str) -> bytes:
-    with open_bytes(path, "export") as stream:
+    with open_bytes(path, "genotype export") as stream:
         data = stream.read(MAX_BYTES + 1)
     if data.startswith(_ZIP_MAGIC):
         data = _unzipped(data, name)

@@ -19,7 +19,8 @@ Each row gets the first of these outcomes that holds:
     written                one or two alternates
 
 Strand: of a genotype of two alleles that are no complements of each other, exactly one strand's reading can hold any
-given base; of one allele, at most one. These rows vote. The file is read on the strand with more votes. A row of two
+given base; of one allele, at most one. These rows vote. The file is read on the strand with more votes, on plus where
+fewer than `ENOUGH` rows vote, since all vendors say that they write plus. A row of two
 different alleles that fits the other strand alone is flipped on its own. A/T and C/G pairs, which fit both or neither,
 and one allele twice, which proves nothing alone, are read on the file's strand. When a person names the strand, nothing
 is flipped on its own, and two alternates in one row are a record with both (1/2).
@@ -45,6 +46,8 @@ OUTCOMES = (
 Strand = Literal["auto", "plus", "minus"]
 
 MT_LENGTH_BP = 16_569
+ENOUGH = 20
+"""Called genotypes beside known bases, from which on strand and build are told."""
 _CODE = {name: np.uint8(index) for index, name in enumerate(OUTCOMES)}
 _VENDOR_CONTIGS = {"23": "X", "24": "Y", "25": "X", "26": "MT", "XY": "X", "PAR": "X"}
 _UNKNOWN = 4
@@ -205,8 +208,9 @@ def _fits(placed: _Placed) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def _fit(placed: _Placed, strand: Strand) -> Fit:
     plus, minus = _fits(placed)
     n_plus, n_minus = int(plus.sum()), int(minus.sum())  # pairs of complements are in both or in neither
-    is_minus = n_minus > n_plus if strand == "auto" else strand == "minus"
-    return Fit(len(placed.row), n_plus, n_minus, int((plus | minus).sum()), is_minus)
+    n_compared = len(placed.row)
+    is_minus = n_compared >= ENOUGH and n_minus > n_plus if strand == "auto" else strand == "minus"
+    return Fit(n_compared, n_plus, n_minus, int((plus | minus).sum()), is_minus)
 
 
 def _flips(placed: _Placed, is_minus: bool, strand: Strand) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ step itself, options.
 
 The concept of the build check: of the called genotypes, the share that holds the FASTA's base at its position. It is
 above 0.8 for the right build and about a third for a wrong one, so the line is drawn at `FIT_SHARE`; below
-`FIT_MINIMUM` genotypes only what the file says of itself can be compared. Where the bases fit, they win over a header.
+`ENOUGH` genotypes only what the file says of itself can be compared. Where the bases fit, they win over a header.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from geno_model.genomics.builds import MARKER_NAMES, build_of, build_of_markers,
 from geno_model.genomics.genome import Genome
 from geno_model.importing.errors import ExportBuildError, NothingWrittenError
 from geno_model.importing.export_reader import Export, read_export
-from geno_model.importing.genotypes import MT_LENGTH_BP, Fit, Judged, Strand, judge
+from geno_model.importing.genotypes import ENOUGH, MT_LENGTH_BP, Fit, Judged, Strand, judge
 from geno_model.importing.vcf_output import output_suffix, vcf_header, vcf_lines, write_vcf
 from geno_model.scoring.errors import OutputError
 
 STDIN = "-"
 FIT_SHARE = 0.6
-FIT_MINIMUM = 20
 _MIXED_SHARE = 0.8
 
 
@@ -112,11 +111,11 @@ def _require_build(fit: Fit, claimed: tuple[str, str] | None, ours: str | None, 
     """Raise ExportBuildError unless the genotypes fit the FASTA; what to tell a person where they do."""
     other = claimed[0] if claimed and ours and claimed[0] != ours else None
     count = f"{fit.n_fit:,} of {fit.n_compared:,} called genotypes hold the base that the FASTA has there"
-    if fit.n_compared >= FIT_MINIMUM and fit.n_fit >= FIT_SHARE * fit.n_compared:
+    if fit.n_compared >= ENOUGH and fit.n_fit >= FIT_SHARE * fit.n_compared:
         if other and claimed:
             return [f"{claimed[1]} {other}, but {count}, which is {ours}: taken as {ours}"]
         return []
-    if fit.n_compared < FIT_MINIMUM and not other:
+    if fit.n_compared < ENOUGH and not other:
         return [f"the build could not be checked: only {fit.n_compared} called genotypes lie on known bases"]
     of_fasta = f"the FASTA is {ours} by its contig lengths" if ours else "the FASTA is of a build unknown here"
     of_export = f"{claimed[1]} {claimed[0]}" if claimed else "the export does not say its build"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from geno_model.genomics.genome import Genome
+from geno_model.importing.genotypes import Strand
+from geno_model.importing.import_export import ImportSummary, import_export
+
 CONTIGS = {"chr2": 80, "chr1": 400, "chrX": 200, "chrY": 40, "chrM": 16_569}
-"""In the FASTA's order. Position p (1-based) of each holds A, C, G, T for p = 1, 2, 3, 0 modulo 4; chr1:101-104 is N."""
+"""In the FASTA's order. Position p (1-based) holds A, C, G, T for p = 1, 2, 3, 0 modulo 4; chr1:101-104 is N."""
 
 Row = tuple[str, str, str, str]
 """Marker, chromosome, position, genotype, as 23andMe writes them."""
@@ -72,3 +76,32 @@ LAYOUTS = {
     "MyHeritage": text_myheritage,
     "FTDNA": text_ftdna,
 }
+
+
+class Importer:
+    """Writes an export, imports it, and keeps what came of it."""
+
+    def __init__(self, folder: Path, genome: Genome) -> None:
+        self.folder, self.genome = folder, genome
+        self.out = folder / "out.vcf"
+
+    def __call__(
+        self, export: str | bytes, *, strand: Strand = "auto", all_sites: bool = False
+    ) -> tuple[list[str], ImportSummary]:
+        path = self.folder / "export"
+        path.write_bytes(export.encode() if isinstance(export, str) else export)
+        summary = import_export(path, self.genome, self.out, strand=strand, all_sites=all_sites)
+        assert sum(summary.outcomes.values()) == summary.n_rows
+        return records(self.out), summary
+
+
+def records(path: Path) -> list[str]:
+    """`contig pos id ref alt gt` of each record."""
+    lines = [line.split("\t") for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert all(line[5:9] == [".", ".", ".", "GT"] for line in lines)
+    return [" ".join((*line[:5], line[9])) for line in lines]
+
+
+def some(summary: ImportSummary) -> dict[str, int]:
+    """The outcomes that occurred."""
+    return {name: count for name, count in summary.outcomes.items() if count}
