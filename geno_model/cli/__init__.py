@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from geno_model.genomics.errors import InputError
+from geno_model.importing.errors import NothingWrittenError
 from geno_model.offline import NetworkAttemptError
 from geno_model.scoring.errors import NothingScoredError
 
@@ -22,7 +23,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILURE = 1
     USAGE = 2
-    NOTHING_SCORED = 3
+    NOTHING_DONE = 3
     NETWORK_ATTEMPT = 4
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -43,8 +44,8 @@ def one_line_errors(program: str) -> Iterator[None]:
         _leave(program, error, ExitCode.NETWORK_ATTEMPT)
     except UsageError as error:
         _leave(program, error, ExitCode.USAGE)
-    except NothingScoredError as error:
-        _leave(program, error, ExitCode.NOTHING_SCORED)
+    except (NothingScoredError, NothingWrittenError) as error:
+        _leave(program, error, ExitCode.NOTHING_DONE)
     except InputError as error:
         _leave(program, error, ExitCode.FAILURE)
     except KeyboardInterrupt:

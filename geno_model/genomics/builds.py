@@ -35,6 +35,23 @@ _SPELLINGS = {
 }
 
 
+# As comments of genotype exports write them, which are prose and hold words that only look like a build.
+_IN_PROSE = {
+    "GRCh37": r"\b(?:grch|ncbi|build|b)[ _=:]*37\b|\bhg19\b",
+    "GRCh38": r"\b(?:grch|ncbi|build|b)[ _=:]*38\b|\bhg38\b",
+    "NCBI36": r"\b(?:grch|ncbi|build|b)[ _=:]*36\b|\bhg18\b",
+}
+# 1-based position in NCBI36, GRCh37 and GRCh38 of markers that most genotyping arrays have (dbSNP).
+_MARKERS = {
+    "rs3094315": (742429, 752566, 817186),
+    "rs2341354": (908436, 918573, 983193),
+    "rs11928389": (50908372, 50927009, 50889578),
+    "rs964481": (27566744, 27656823, 27638706),
+    "rs3850290": (22315141, 23245301, 22776092),
+    "rs1329546": (135302086, 135474420, 136392261),
+}
+
+
 def build_of(lengths_bp: Mapping[str, int]) -> str | None:
     """The build of which contigs (name -> length) have the lengths; None where no length is that of a known one."""
     plain = {plain_name(name): length for name, length in lengths_bp.items()}
@@ -55,3 +72,24 @@ def build_of_header(header: Iterable[str]) -> str | None:
     said = " ".join(re.findall(r"^##(?:reference=|contig=<.*assembly=)(.*)$", text, flags=re.MULTILINE)).lower()
     named = [build for build, pattern in _SPELLINGS.items() if re.search(pattern, said)]
     return named[0] if len(named) == 1 else None
+
+
+def build_of_prose(lines: Iterable[str]) -> str | None:
+    """The build that comments in plain words name, such as `human reference build 37.1`; None for none or several."""
+    text = " ".join(lines).lower()
+    named = [build for build, pattern in _IN_PROSE.items() if re.search(pattern, text)]
+    return named[0] if len(named) == 1 else None
+
+
+def build_of_markers(positions: Iterable[tuple[str, int]]) -> str | None:
+    """The build in which well-known markers (rsID, 1-based position) lie where they do; None if none or two."""
+    counts = dict.fromkeys(("NCBI36", "GRCh37", "GRCh38"), 0)
+    for name, pos in positions:
+        for build, known in zip(counts, _MARKERS.get(name, ()), strict=False):
+            counts[build] += pos == known
+    agreeing = [build for build, count in counts.items() if count]
+    return agreeing[0] if len(agreeing) == 1 else None
+
+
+MARKER_NAMES = frozenset(_MARKERS)
+"""rsIDs that `build_of_markers` knows."""

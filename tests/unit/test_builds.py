@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geno_model.genomics.builds import build_of, build_of_header
+from geno_model.genomics.builds import build_of, build_of_header, build_of_markers, build_of_prose
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,35 @@ def test_build_by_contig_lengths(lengths: dict[str, int], build: str | None) -> 
 )
 def test_build_by_header(header: list[str], build: str | None) -> None:
     assert build_of_header(["##fileformat=VCFv4.2", *header, "#CHROM\tPOS"]) == build
+
+
+@pytest.mark.parametrize(
+    ("comment", "build"),
+    [
+        ("# We are using reference human assembly build 37 (also known as Annotation Release 104).", "GRCh37"),
+        ("#of the SNP using human reference build 37.1 coordinates.", "GRCh37"),
+        ("##reference=build37", "GRCh37"),
+        ("# build 36, map_search.cgi?taxid=9606&build=36", "NCBI36"),
+        ("# GRCh38.p14", "GRCh38"),
+        ("# lifted from hg19 to hg38", None),
+        ("# array v37, kit ab36c, 37 rows", None),
+        ("", None),
+    ],
+)
+def test_build_by_what_comments_say(comment: str, build: str | None) -> None:
+    assert build_of_prose(["# an export", comment]) == build
+
+
+@pytest.mark.parametrize(
+    ("positions", "build"),
+    [
+        ([("rs3094315", 752566), ("rs1", 5)], "GRCh37"),
+        ([("rs3094315", 742429)], "NCBI36"),
+        ([("rs3094315", 817186), ("rs964481", 27638706)], "GRCh38"),
+        ([("rs3094315", 817186), ("rs964481", 27656823)], None),  # torn
+        ([("rs3094315", 1)], None),
+        ([], None),
+    ],
+)
+def test_build_by_positions_of_markers(positions: list[tuple[str, int]], build: str | None) -> None:
+    assert build_of_markers(positions) == build
