@@ -45,6 +45,9 @@ def score(
         bool, typer.Option("--pass-only", help="Leave out records whose FILTER is neither PASS nor missing.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Where to write receipts of the scores (JSON lines), for geno-verify.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still told.")] = False,
 ) -> None:
     """Score the variants of a VCF on this machine alone. Research tool, not a clinical diagnostic.
@@ -60,7 +63,7 @@ def score(
 
         started = time.monotonic()
         try:
-            check_paths(vcf, fasta, output)
+            check_paths(vcf, fasta, output, receipt)
         except OutputError as error:
             raise UsageError(str(error)) from None
         require_writable(output)
@@ -74,7 +77,9 @@ def score(
                 guard.check()
                 report(n_done)
 
-            summary = score_vcf(vcf, scorer, output, pass_only=pass_only, batch_edits=batch_size, progress=tell)
+            summary = score_vcf(
+                vcf, scorer, output, pass_only=pass_only, receipt=receipt, batch_edits=batch_size, progress=tell
+            )
         if not quiet:
             _print_summary(summary, scorer.model_id, output, time.monotonic() - started)
 

@@ -19,6 +19,7 @@ from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_bui
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import CHUNK_BYTES, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
+from geno_model.scoring.receipts import receipt_output, require_own_name
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
 from geno_model.scoring.vcf_io import output_suffix, score_output
@@ -60,9 +61,10 @@ class ScoreSummary:
         return _by_reason(self.accounting)
 
 
-def check_paths(vcf: Path | str, fasta: Path, output: Path) -> None:
-    """Refuse an output that names no format or that is one of the inputs. Raises `OutputError`."""
+def check_paths(vcf: Path | str, fasta: Path, output: Path, receipt: Path | None = None) -> None:
+    """Refuse an output that names no format, or an output or receipt that is another of the files: `OutputError`."""
     output_suffix(output)
+    require_own_name(receipt, vcf, fasta, output)
     for given in (vcf, fasta):
         if str(given) != STDIN and Path(given).resolve() == output.resolve():
             raise OutputError(f"output {output} is also an input, which it would replace; name another output")
@@ -90,6 +92,7 @@ def score_vcf(
     output: Path,
     *,
     pass_only: bool = False,
+    receipt: Path | None = None,
     batch_edits: int = BATCH_EDITS,
     chunk_bytes: int = CHUNK_BYTES,
     progress: Callable[[int], None] | None = None,
@@ -97,6 +100,7 @@ def score_vcf(
     """Score every allele of a VCF ("-": standard input) and write `output`, whose suffix decides the format.
 
     pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
+    receipt: where to write receipts of the scores, if anywhere (`receipts`).
     chunk_bytes: VCF text held in memory at once; windows are shared by the alleles of a chunk.
     progress: told the number of alleles done, once before the first and then window by window. A file's records are
     kept in their order. Raises what `measure` raises, OutputError, and NothingScoredError when not one allele could be
@@ -104,7 +108,10 @@ def score_vcf(
     """
     parts: list[pl.DataFrame] = []
     n_records = n_alleles = n_low = 0
-    with score_output(output, scorer.model_id) as writer:
+    with (
+        receipt_output(receipt, scorer, vcf, output, pass_only=pass_only) as receipts,
+        score_output(output, scorer.model_id) as writer,
+    ):
         for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
             alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
             if n_records == 0:
@@ -113,6 +120,8 @@ def score_vcf(
             tell(0)
             scores = scorer.score(alleles, batch_edits=batch_edits, progress=tell)
             writer.write(chunk, scores)
+            if receipts:
+                receipts.write(scores)
             n_records += chunk.lines.height
             n_alleles += scores.height
             n_low += int(scores["low_confidence"].sum())

@@ -22,7 +22,7 @@ from geno_model.genomics.context import Context, GcEdges
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.release.config import read_config
-from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, verify_release
+from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
 from geno_model.scoring.surprise import BATCH_EDITS, score_raw
 
@@ -42,6 +42,7 @@ class Scorer:
     """All parts of a release, loaded and known to fit. Make one with `from_release`."""
 
     model_id: str
+    calibration_sha256: str
     genome: Genome
     encoder: CarbonStateEncoder
     model: WorldModel
@@ -64,12 +65,15 @@ class Scorer:
                 f"{model_dir}: context has GC thirds at {context.gc_edges}, {config.gc_edges} were calibrated; "
                 "build the release again"
             )
+        calibration_sha256 = file_sha256(model_dir / CALIBRATION)
         calibration = read_calibration(model_dir / CALIBRATION, config.contract, config.gc_edges)
         encoder = load_encoder(find_encoder(model_dir, encoder_dir, config.contract), config.contract)
         if config.contract.context == "pool":
             load_sixmer_states(model_dir, encoder)
         model = WorldModel.load(model_dir, encoder.sixmer_embeddings())
-        return cls(model_id, genome, encoder, model, context, Percentiles(calibration), config.gc_edges)
+        return cls(
+            model_id, calibration_sha256, genome, encoder, model, context, Percentiles(calibration), config.gc_edges
+        )
 
     def raw(
         self, alleles: pl.DataFrame, *, batch_edits: int = BATCH_EDITS, progress: Callable[[int], None] | None = None

@@ -71,7 +71,7 @@ def score_raw(
     An allele without a window (contig too short, allele over the window's edge, more than 5 % N) has the reason
     `out_of_range` and null scores. Raises `ScoringError` when the model gives a number that is not finite.
     """
-    rows = _placed(alleles.select(_ALLELE), genome, encoder.contract.window_bp, encoder.contract.stride_bp)
+    rows = placed(alleles.select(_ALLELE), genome, encoder.contract.window_bp, encoder.contract.stride_bp)
     scored = rows.filter(pl.col("reason").is_null())
     surprise, displacement = _two_scores(scored, genome, encoder, model, batch_edits, progress)
     annotated = context.annotate(scored).select(
@@ -86,8 +86,8 @@ def score_raw(
     return joined.select(RAW_SCHEMA.names()).cast(RAW_SCHEMA)
 
 
-def _placed(alleles: pl.DataFrame, genome: Genome, window_bp: int, stride_bp: int) -> pl.DataFrame:
-    """Alleles with _row, window_start_bp, window_end_bp (null without a window) and reason."""
+def placed(alleles: pl.DataFrame, genome: Genome, window_bp: int, stride_bp: int) -> pl.DataFrame:
+    """Alleles in their order with _row, window_start_bp, window_end_bp (null without a window) and reason."""
     start = np.full(alleles.height, -1, dtype=np.int64)
     for (contig,), rows in alleles.with_row_index("_row").group_by("contig"):
         length = genome.contigs[str(contig)]
