@@ -21,9 +21,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from geno_model.genomics.errors import InputError
 from geno_model.release.manifest import canonical_json
@@ -251,10 +253,18 @@ def _require_seal(seal: Seal, line: bytes, digest: hashlib._Hash, n_scores: int,
 
 def _typed(kind: Any, values: dict[str, Any]) -> Any:
     """A dataclass from the values that bear its fields' names, if each has exactly its type; KeyError, TypeError."""
+    given = {name: values[name] for name in _types(kind)}
+    for name, allowed in _types(kind).items():
+        if type(given[name]) not in allowed:
+            raise TypeError(f"{name} is a {type(given[name]).__name__}")
+    return kind(**given)
+
+
+@cache
+def _types(kind: Any) -> dict[str, tuple[type, ...]]:
+    """The types that each field of a dataclass may have: `dict[str, float]` is dict, `str | None` either."""
     hints = get_type_hints(kind)
-    for field in fields(kind):
-        value, hint = values[field.name], hints[field.name]
-        allowed = getattr(hint, "__args__", None) if hint == (str | None) else (getattr(hint, "__origin__", hint),)
-        if type(value) not in (allowed or ()):
-            raise TypeError(f"{field.name} is a {type(value).__name__}")
-    return kind(**{field.name: values[field.name] for field in fields(kind)})
+    return {
+        name: get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+        for name, hint in hints.items()
+    }

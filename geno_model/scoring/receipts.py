@@ -34,13 +34,15 @@ from geno_model.scoring.errors import OutputError
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import placed
 
+STDIN = "-"
+
 _EDIT = ("contig", "pos", "ref", "alt", "window_start_bp")
 
 
 def require_own_name(receipt: Path | None, *others: Path | str) -> None:
     """Raise `OutputError` for a receipt that would replace one of the other files ("-": standard input)."""
     for other in others:
-        if receipt is not None and str(other) != "-" and Path(other).resolve() == receipt.resolve():
+        if receipt is not None and str(other) != STDIN and Path(other).resolve() == receipt.resolve():
             raise OutputError(f"receipt {receipt} is also an input or the output; name another file for the receipts")
 
 
@@ -190,7 +192,7 @@ def reference_sha256(genome: Genome) -> str:
 
 def vcf_sha256(vcf: Path | str) -> str | None:
     """SHA-256 of a VCF's bytes as they lie on the disk; None for standard input and pipes."""
-    return file_sha256(Path(vcf)) if Path(vcf).is_file() else None
+    return file_sha256(Path(vcf)) if str(vcf) != STDIN and Path(vcf).is_file() else None
 
 
 def _sha256(value: object) -> str:

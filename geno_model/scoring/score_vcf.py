@@ -19,12 +19,11 @@ from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_bui
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import CHUNK_BYTES, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
-from geno_model.scoring.receipts import receipt_output, require_own_name
+from geno_model.scoring.receipts import STDIN, receipt_output, require_own_name
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
 from geno_model.scoring.vcf_io import output_suffix, score_output
 
-STDIN = "-"
 ACCOUNTING_SOURCE = "scored_vcf"
 
 
