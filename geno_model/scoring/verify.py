@@ -188,13 +188,16 @@ def _compare_release(model_dir: Path, run: Run, verdict: Verdict) -> ReleaseConf
             f"{calibration} has SHA-256 {found[:12]}, the receipts say {run.calibration_sha256[:12]}; copy the release "
             "again, or give the one that made the scores",
         )
-    config = None
+    model_id = config = None
     try:
         model_id = verify_release(model_dir, except_for=(CALIBRATION,) if is_other else ())
+    except InputError as error:
+        verdict.add(Part.MODEL, str(error))
+    try:
         config = read_config(model_dir)
     except InputError as error:
         verdict.add(Part.MODEL, str(error))
-    else:
+    if model_id and config:
         _compare_identity(model_dir, model_id, config.contract, run, verdict)
     return config if config and config.contract.digest == run.state_contract else None
 
