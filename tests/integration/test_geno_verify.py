@@ -1,93 +1,39 @@
-"""Receipts as a person makes and verifies them: every change of one byte has its own exit code."""
+"""`geno-verify`: every change of one byte, of whatever part, is named and has the exit code of its part."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from geno_model.cli.score import app as score_app
-from geno_model.cli.verify import app as verify_app
-from geno_model.release.manifest import canonical_json, write_manifest
-from geno_model.scoring.receipts import runtime_of
-from geno_model.scoring.score_vcf import score_vcf
+from geno_model.cli.verify import app
+from geno_model.release.manifest import write_manifest
 from geno_model.scoring.scorer import Scorer
-from geno_model.scoring.verify import Inputs, verify
-from tests.tiny_release import TinyRelease, build_release, every_kind, random_model, vcf_text
-
-N_SCORED = 10
+from tests.receipt_run import N_SCORED, check, flip, receipts, reseal, score_once, working_copy
+from tests.tiny_release import TinyRelease, build_release, random_model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
-    return build_release(tmp_path_factory.mktemp("tiny_receipts"))
+    return build_release(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scored(release: TinyRelease, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with in.vcf, out.vcf and receipts r.jsonl; tests change copies of it."""
-    folder = tmp_path_factory.mktemp("scored")
-    (folder / "in.vcf").write_text(vcf_text(every_kind(release.genome())))
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    score_vcf(folder / "in.vcf", scorer, folder / "out.vcf", receipt=folder / "r.jsonl")
-    assert {path.name for path in folder.iterdir()} == {"in.vcf", "out.vcf", "r.jsonl"}
-    return folder
+    return score_once(release, tmp_path_factory.mktemp("scored") / "run")
 
 
 @pytest.fixture
 def work(scored: Path, release: TinyRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `scored` with a copy of the release and of its FASTA."""
     monkeypatch.setenv("GENO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GENO_ENCODER_DIR", raising=False)
-    shutil.copytree(scored, tmp_path / "work")
-    shutil.copytree(release.model_dir, tmp_path / "work" / "release")
-    shutil.copy(release.fasta, tmp_path / "work" / "ref.fa")
-    return tmp_path / "work"
-
-
-def check(work: Path, *options: str, files: str = "") -> tuple[int, list[str]]:
-    """Exit code and lines of stderr. files: "o" adds --output, "i" the inputs, "r" a rerun."""
-    arguments = [str(work / "r.jsonl"), "--model-dir", str(work / "release"), *options]
-    arguments += ["--output", str(work / "out.vcf")] if "o" in files else []
-    arguments += ["--vcf", str(work / "in.vcf"), "--fasta", str(work / "ref.fa")] if "i" in files else []
-    result = CliRunner().invoke(verify_app, [*arguments, *(["--rerun"] if "r" in files else [])])
-    assert result.stdout == ""
-    assert all(line.startswith("geno-verify: ") for line in result.stderr.splitlines()), result.output
-    return result.exit_code, result.stderr.splitlines()
-
-
-def flip(path: Path, place: int) -> None:
-    """Change one byte."""
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
-
-
-def receipts(work: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (work / "r.jsonl").read_text().splitlines()]
-
-
-def reseal(work: Path, lines: list[dict[str, Any]]) -> None:
-    """Write changed lines as a forger would, who follows the format."""
-    for line in lines:
-        if "output" in line:
-            line["output_commitment"] = hashlib.sha256(canonical_json(line["output"])).hexdigest()
-    above = b"".join(canonical_json(line) + b"\n" for line in lines[:-1])
-    seal = {name: value for name, value in lines[-1].items() if name != "sha256"} | {"n_scores": len(lines) - 2}
-    seal["sha256"] = hashlib.sha256(above + canonical_json(seal)).hexdigest()
-    (work / "r.jsonl").write_bytes(above + canonical_json(seal) + b"\n")
+    return working_copy(scored, release, tmp_path / "work")
 
 
 @pytest.mark.parametrize("files", ["", "o", "i", "oi", "oir"])
@@ -271,12 +217,12 @@ def test_many_differences_are_counted(work: Path) -> None:
 def test_usage_and_what_cannot_be_read(work: Path) -> None:
     arguments = [str(work / "r.jsonl"), "--model-dir", str(work / "release")]
     for wrong in (["--rerun"], ["--vcf", "x"], ["--fasta", "x"], ["--vcf", "-", "--fasta", "x"]):
-        result = CliRunner().invoke(verify_app, [*arguments, *wrong])
+        result = CliRunner().invoke(app, [*arguments, *wrong])
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1, result.output
-    assert CliRunner().invoke(verify_app, arguments[:1]).exit_code == 2
+    assert CliRunner().invoke(app, arguments[:1]).exit_code == 2
     for place, wrong in ((0, "absent"), (2, str(work))):
         changed = [*arguments[:place], wrong, *arguments[place + 1 :]]
-        result = CliRunner().invoke(verify_app, changed)
+        result = CliRunner().invoke(app, changed)
         assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1, result.output
     assert check(work, "--output", str(work / "absent"))[0] == 1
     code = "import sys, geno_model.cli.verify; sys.exit('torch' in sys.modules or 'polars' in sys.modules)"
@@ -305,169 +251,3 @@ def test_a_network_attempt_ends_the_verification(work: Path, tmp_path: Path) -> 
     environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'code'}:{os.getcwd()}"}
     result = subprocess.run(command, capture_output=True, env=environment, timeout=120)
     assert result.returncode == 4 and len(result.stderr.splitlines()) == 1, result.stderr
-
-
-# What is in receipts.
-
-
-def test_receipts_hold_no_allele_position_contig_or_sample(work: Path) -> None:
-    text = (work / "r.jsonl").read_text()
-    without_hashes = re.sub('"[0-9a-f]{64}"', '""', text)
-    assert not re.search(r"chr\d|sample|in\.vcf|out\.vcf|ref\.fa|\"pos\"|\"[ACGT]+\"", without_hashes)
-    assert not re.search(r"\b(3000|4400|11999)\b", without_hashes)
-    allowed = {
-        "kind", "schema_version", "provenance", "model_id", "calibration_sha256", "runtime", "record", "allele",
-        "input_commitment", "output", "output_commitment",
-    }  # fmt: skip
-    assert all(set(line) == allowed for line in receipts(work)[1:-1])
-
-
-def test_a_receipt_stands_for_each_score_and_for_nothing_else(work: Path) -> None:
-    lines = receipts(work)
-    kinds = [status for *_, statuses in every_kind_of(work) for status in [statuses]]
-    expected = [
-        (record, allele)
-        for record, statuses in enumerate(kinds, start=1)
-        for allele, status in enumerate(statuses, start=1)
-        if status == "scored"
-    ]
-    assert [(line["record"], line["allele"]) for line in lines[1:-1]] == expected
-    assert lines[-1]["output_sha256"] == hashlib.sha256((work / "out.vcf").read_bytes()).hexdigest()
-    assert lines[0]["input"]["vcf_sha256"] == hashlib.sha256((work / "in.vcf").read_bytes()).hexdigest()
-    # The same edit in the same window twice: the same input, the same output.
-    same = [line for line in lines[1:-1] if line["record"] in (13, 14)]
-    assert same[0]["input_commitment"] == same[1]["input_commitment"] and same[0]["output"] == same[1]["output"]
-
-
-def every_kind_of(work: Path) -> list[tuple[str, int, str, str, list[str]]]:
-    from geno_model.genomics.genome import Genome
-
-    return every_kind(Genome.open(work / "ref.fa"))
-
-
-def test_an_input_commitment_is_what_the_page_says(work: Path) -> None:
-    """Record 1 by hand: an SNV at chr1:100, in the first window of 3,072 bp."""
-    contig = (work / "ref.fa").read_text().split("\n")[1]
-    record = every_kind_of(work)[0]
-    commitment = {
-        "contig": "chr1", "pos": 100, "ref": record[2], "alt": record[3], "window_start_bp": 0,
-        "window_sha256": hashlib.sha256(contig[:3_072].encode()).hexdigest(),
-        "layer": -1, "pooling": "centered_mean", "radius_tokens": 16, "dtype": "float32",
-        "window_policy": "most_central",
-    }  # fmt: skip
-    text = json.dumps(commitment, sort_keys=True, separators=(",", ":"))
-    assert receipts(work)[1]["input_commitment"] == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_two_runs_and_smaller_chunks_give_the_same_bytes(release: TinyRelease, scored: Path, tmp_path: Path) -> None:
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    score_vcf(scored / "in.vcf", scorer, tmp_path / "out.vcf", receipt=tmp_path / "again")
-    assert (tmp_path / "again").read_bytes() == (scored / "r.jsonl").read_bytes()
-    score_vcf(scored / "in.vcf", scorer, tmp_path / "out.vcf", receipt=tmp_path / "chunks", chunk_bytes=150)
-    inputs = Inputs(scored / "in.vcf", release.fasta)
-    for chunk_bytes in (150, 1 << 20):
-        verdict = verify(
-            tmp_path / "chunks", release.model_dir, inputs=inputs, rerun=True, chunk_bytes=chunk_bytes,
-            output=tmp_path / "out.vcf",
-        )  # fmt: skip
-        assert (verdict.code, verdict.n_scores, verdict.n_inputs, verdict.n_rerun) == (0, *[N_SCORED] * 3)
-
-
-def test_the_runtime_is_that_of_the_objects(release: TinyRelease) -> None:
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    told = runtime_of(scorer)
-    assert (told.device, told.dtype, told.attention) == ("cpu", "float32", "sdpa")
-    assert told.torch == torch.__version__ and told.threads == torch.get_num_threads()
-    torch.set_num_threads(told.threads + 1)
-    try:
-        assert runtime_of(scorer).threads == told.threads + 1
-    finally:
-        torch.set_num_threads(told.threads)
-    scorer.encoder.model.set_attn_implementation("eager")
-    assert runtime_of(scorer).attention == "eager"
-    scorer.encoder.model.to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
-    assert scorer.encoder.contract.dtype == "float32" and runtime_of(scorer).dtype == "bfloat16"
-
-
-def test_an_encoder_that_ran_in_another_number_type_is_named(release: TinyRelease, work: Path) -> None:
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    scorer.encoder.model.to(torch.float64)  # pyright: ignore[reportArgumentType]
-    score_vcf(work / "in.vcf", scorer, work / "out.vcf", receipt=work / "r.jsonl")
-    code, told = check(work)
-    assert code == 10 and "number type of the encoder" in told[0] and "float64" in told[0]
-
-
-def test_options_that_decide_what_is_scored_are_kept(release: TinyRelease, work: Path) -> None:
-    content = (work / "in.vcf").read_text().replace("PASS\tAC=1;DB\tGT\t0|1", "q10\tAC=1;DB\tGT\t0|1", 1)
-    (work / "in.vcf").write_text(content)
-    arguments = ["--model-dir", work / "release", "--vcf", work / "in.vcf", "--fasta", work / "ref.fa"]
-    arguments += ["--output", work / "out.vcf", "--receipt", work / "r.jsonl", "--pass-only", "--quiet"]
-    assert CliRunner().invoke(score_app, list(map(str, arguments))).exit_code == 0
-    code, told = check(work, files="oir")
-    assert code == 0 and "scored 9 of 9 again" in told[-1]
-
-
-def test_a_stream_has_no_hash_and_its_alleles_are_compared(release: TinyRelease, work: Path) -> None:
-    (work / "r.jsonl").unlink()
-    command = [sys.executable, "-m", "geno_model.cli.score", "--model-dir", str(work / "release"), "--vcf", "-"]
-    command += ["--fasta", str(work / "ref.fa"), "--output", str(work / "out.vcf"), "--receipt", str(work / "r.jsonl")]
-    subprocess.run(command, input=(work / "in.vcf").read_bytes(), check=True, capture_output=True, timeout=120)
-    assert receipts(work)[0]["input"]["vcf_sha256"] is None
-    assert check(work, files="oi")[0] == 0
-
-
-# Nothing half-made.
-
-
-def test_a_receipt_that_would_replace_another_file_is_refused(work: Path) -> None:
-    before = {path: path.read_bytes() for path in work.iterdir() if path.is_file()}
-    arguments = ["--model-dir", work / "release", "--vcf", work / "in.vcf", "--fasta", work / "ref.fa"]
-    for other in ("in.vcf", "ref.fa", "out.vcf"):
-        options = [*arguments, "--output", work / "out.vcf", "--receipt", work / other]
-        result = CliRunner().invoke(score_app, list(map(str, options)))
-        assert result.exit_code == 2 and "is also an input or the output" in result.stderr
-    for other, reason in (("release", "is a folder"), ("absent/r", "cannot be written")):
-        options = [*arguments, "--output", work / "new.vcf", "--receipt", work / other]
-        result = CliRunner().invoke(score_app, list(map(str, options)))
-        assert result.exit_code == 1 and reason in result.stderr and len(result.stderr.splitlines()) == 1
-    assert {path: path.read_bytes() for path in work.iterdir() if path.is_file()} == before
-
-
-def test_a_killed_run_leaves_no_receipt(work: Path) -> None:
-    (work / "made").mkdir()
-    command = [sys.executable, "-m", "geno_model.cli.score", "--model-dir", work / "release", "--vcf", "-"]
-    command += ["--fasta", work / "ref.fa", "--output", work / "made" / "o.vcf", "--receipt", work / "made" / "r"]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.write((work / "in.vcf").read_bytes())  # and never closed, so that the run waits for more
-        process.stdin.flush()
-        deadline = time.monotonic() + 60
-        while not any(path.name.startswith(".r.") for path in (work / "made").iterdir()):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.terminate()
-        process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert not list((work / "made").iterdir())
-
-
-def test_a_run_that_fails_or_whose_vcf_changes_leaves_no_receipt(release: TinyRelease, work: Path) -> None:
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    (work / "r.jsonl").unlink()
-    (work / "empty.vcf").write_text(vcf_text([("9", 5, "A", "C", [])]))
-    with pytest.raises(ValueError, match="nothing could be scored"):
-        score_vcf(work / "empty.vcf", scorer, work / "out.vcf", receipt=work / "r.jsonl")
-
-    def meddle(n_done: int) -> None:
-        with (work / "in.vcf").open("a") as file:
-            file.write("\n")
-
-    with pytest.raises(ValueError, match="changed while it was scored"):
-        score_vcf(work / "in.vcf", scorer, work / "out.vcf", receipt=work / "r.jsonl", progress=meddle)
-    assert not [path for path in work.iterdir() if path.name.startswith((".", "r."))]
-
-
-def test_the_calibration_hash_is_of_the_very_file_that_was_read(release: TinyRelease) -> None:
-    scorer = Scorer.from_release(release.model_dir, release.genome())
-    content = (release.model_dir / "calibration.parquet").read_bytes()
-    assert scorer.calibration_sha256 == hashlib.sha256(content).hexdigest()
