@@ -99,7 +99,10 @@ class ReceiptWriter:
     def finish(self, output: Path, vcf: Path | str) -> None:
         """Seal the file. output: complete; vcf: refused (`OutputError`) if it is not what it was at the beginning."""
         if self._run.vcf_sha256 != vcf_sha256(vcf):
-            raise OutputError(f"{vcf} changed while it was scored, so no receipt can be given; score it again")
+            raise OutputError(
+                f"{vcf} changed while it was scored: {output} was written, but no receipt can be given for it; "
+                "score the VCF again"
+            )
         self._write(seal_line(Seal(self._n_scores, file_sha256(output)), self._digest))
         self._file.close()
 

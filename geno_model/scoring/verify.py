@@ -49,6 +49,7 @@ class Part(IntEnum):
     RERUN = 15
 
 
+_NO_RERUN_WITH = (Part.CALIBRATION, Part.MODEL, Part.INPUT)  # other numbers would say nothing then
 _FIRST_TO_LAST = (Part.CALIBRATION, Part.MODEL, Part.RECEIPT, Part.INPUT, Part.OUTPUT, Part.RERUN)
 
 
@@ -134,7 +135,7 @@ def verify(
     if inputs is not None and config:
         genome = Genome.open(inputs.fasta)
         if _compare_files(inputs, genome, run, verdict):
-            may_rerun = rerun and not verdict.code
+            may_rerun = rerun and not any(map(verdict.differs, _NO_RERUN_WITH))
             scorer = Scorer.from_release(model_dir, genome, encoder_dir) if may_rerun else None
             alleles = _input_scores(inputs.vcf, genome, config, run, scorer, chunk_bytes, tell)
             _compare_inputs(alleles, read_scores(receipt), run.runtime.dtype, inputs, verdict)

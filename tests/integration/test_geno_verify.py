@@ -140,6 +140,8 @@ def test_one_byte_of_the_output_file(work: Path) -> None:
     flip(work / "out.vcf", -2)
     code, lines = check(work, files="oi")
     assert code == 14 and len(lines) == 1 and "out.vcf has SHA-256" in lines[0]
+    code, lines = check(work, files="oir")  # which is no reason not to look at the numbers
+    assert code == 14 and "scored 10 of 10 again; largest difference: 0 of displacement" in lines[-1]
     assert check(work, files="i")[0] == 0
 
 
