@@ -220,6 +220,7 @@ def _score_file(
             batch_edits=batch_size,
             resume=resume,
             report=paths.report,
+            receipt=paths.receipt,
             progress=tell,
         )
     if not quiet:

@@ -23,13 +23,13 @@ from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import CHUNK_BYTES, VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
 from geno_model.scoring.parts import kept_parts, records_key
+from geno_model.scoring.receipts import STDIN, receipt_output
 from geno_model.scoring.regions import Regions
 from geno_model.scoring.report import ReportData, write_report
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
 from geno_model.scoring.vcf_io import UNSORTED, RecordOrder, output_suffix, score_output
 
-STDIN = "-"
 ACCOUNTING_SOURCE = "scored_vcf"
 CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
 
@@ -109,6 +109,7 @@ def score_vcf(
     chunk_records: int = CHUNK_RECORDS,
     resume: bool = False,
     report: Path | None = None,
+    receipt: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreSummary:
     """Score every allele of a VCF ("-": standard input) and write `output`, whose suffix decides the format.
@@ -116,7 +117,8 @@ def score_vcf(
     pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
     regions: records outside them are left out of the output, and not counted.
     chunk_bytes, chunk_records: what is held in memory, and scored together, at once; alleles of a chunk share windows.
-    resume: go on with what an interrupted run has done (`parts`). report: an HTML page about the run.
+    resume: go on with what an interrupted run has done (`parts`). report: an HTML page about the run. receipt: where to
+    write receipts of the scores (`receipts`).
     progress: told the number of alleles done, once before the first and then window by window. A file's records are
     kept in their order. Raises what `measure` raises, OutputError, ResumeError, and NothingScoredError when not one
     allele could be scored; no output is left then.
@@ -127,6 +129,9 @@ def score_vcf(
     identity = _identity(vcf, scorer, pass_only, regions, batch_edits, chunk_bytes, chunk_records)
     keep = nullcontext(None) if is_stream(vcf) else kept_parts(output, identity, resume=resume)
     with (
+        receipt_output(
+            receipt, scorer, vcf, output, pass_only=pass_only, is_restricted=regions is not None
+        ) as receipts,
         keep as parts,
         score_output(output, scorer.model_id, scorer.heads, order, parts.folder if parts else None) as writer,
     ):
@@ -145,16 +150,12 @@ def score_vcf(
             tally.add(chunk.lines.height, scores, scorer)
             if told:
                 told.add(scores)
+            if receipts:
+                receipts.write(scores)
             tell(scores.height)
         _require_records(tally.n_records, vcf, regions)
         summary = tally.summary()
-        if not summary.n_scored:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
-            raise NothingScoredError(
-                f"nothing could be scored: {summary.n_alleles} alleles of {summary.n_records} records read from "
-                f"{_name(vcf)}, excluded: {reasons}; check that the VCF and {scorer.genome.fasta} belong together. "
-                "No output was written"
-            )
+        _require_scores(summary, vcf, scorer.genome)
         n_reused = parts.n_reused if parts else 0
     if report and told:
         write_report(report, told, _facts(vcf, scorer), n_pathogenic=summary.n_pathogenic)
@@ -276,6 +277,16 @@ def _require_records(n_records: int, vcf: Path | str, regions: Regions | None) -
         where = "in the regions" if regions else "after its header"
         raise NothingScoredError(
             f"nothing could be scored: {_name(vcf)} has no records {where}; give a VCF with variants. "
+            "No output was written"
+        )
+
+
+def _require_scores(summary: ScoreSummary, vcf: Path | str, genome: Genome) -> None:
+    if not summary.n_scored:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
+        raise NothingScoredError(
+            f"nothing could be scored: {summary.n_alleles} alleles of {summary.n_records} records read from "
+            f"{_name(vcf)}, excluded: {reasons}; check that the VCF and {genome.fasta} belong together. "
             "No output was written"
         )
 

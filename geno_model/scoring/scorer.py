@@ -27,7 +27,7 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.release.config import ReleaseConfig, read_config
-from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, verify_release
+from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
 from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw
 
@@ -49,6 +49,7 @@ class Scorer:
     """All parts of a release, loaded and known to fit. Make one with `from_release`."""
 
     model_id: str
+    calibration_sha256: str
     genome: Genome
     encoder: CarbonStateEncoder
     model: WorldModel
@@ -88,6 +89,7 @@ class Scorer:
                 f"{model_dir}: context has GC thirds at {context.gc_edges}, {config.gc_edges} were calibrated; "
                 "build the release again"
             )
+        calibration_sha256 = file_sha256(model_dir / CALIBRATION)
         calibration = read_calibration(model_dir / CALIBRATION, config.contract, config.gc_edges, config.window_policy)
         percentiles = Percentiles(calibration, population)
         folder = find_encoder(model_dir, encoder_dir, config.contract)
@@ -99,7 +101,19 @@ class Scorer:
             n_threads = 1  # one queue of work is what a GPU wants
         pathogenic = read_pathogenic(model_dir, genome)
         n = n_threads or n_cores()
-        return cls(model_id, genome, encoder, model, context, percentiles, config, heads, pathogenic, n)
+        return cls(
+            model_id,
+            calibration_sha256,
+            genome,
+            encoder,
+            model,
+            context,
+            percentiles,
+            config,
+            heads,
+            pathogenic,
+            n,
+        )
 
     def score(self, variants: Sequence[str] | pl.DataFrame) -> pl.DataFrame:
         """Scores of variants: one row for each alternate allele, in their order, columns of `score_alleles`.
