@@ -21,6 +21,7 @@ from geno_pipeline.assets.states import open_encoder
 from geno_pipeline.build.calibration import calibration_alleles
 from geno_pipeline.evaluation import benchmarks, rollout
 from geno_pipeline.evaluation.baselines import ridge_predictions, untrained
+from geno_pipeline.evaluation.calibration import calibration_fit
 from geno_pipeline.evaluation.plots import markdown_picture, percentile_histogram, roc, skill_by_k
 from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
 from geno_pipeline.storage import Storage, markdown_table
@@ -139,11 +140,13 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.
     return table
 
 
-@folder_asset("evaluation", settings=[PROFILE.evaluation], deps=["calibration", "checkpoint", "encoder_identity"])
+@folder_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "encoder_identity"])
 def eval_report(
     context: dg.AssetExecutionContext,
     storage: Storage,
     clinvar_scores: pl.DataFrame,
+    calibration: pl.DataFrame,
+    calibration_scores: pl.DataFrame,
     rollout_fidelity: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
     variant_accounting: pl.DataFrame,
@@ -157,6 +160,7 @@ def eval_report(
         synthetic=PROFILE.synthetic,
         has_annotation=PROFILE.inputs.genes is not None,
         rollout=rollout_fidelity,
+        calibration=calibration_fit(calibration_scores, calibration, gc_terciles(calibration_scores["gc"].to_numpy())),
         benchmarks=ranked,
         scores=clinvar_scores,
         holdout=holdout_clinvar,

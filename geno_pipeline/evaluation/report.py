@@ -26,6 +26,7 @@ import polars as pl
 from data_contracts.columns import HOLDOUT_CHR
 from geno_pipeline.evaluation import plots
 from geno_pipeline.evaluation.benchmarks import CONSEQUENCE, benchmark_counts
+from geno_pipeline.evaluation.calibration import calibration_section
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from geno_pipeline.evaluation.rollout import ALL, overall
 
@@ -49,7 +50,7 @@ class ReportInputs:
 
     profile: name of the profile; synthetic: whether its data are made up; has_annotation: whether gene models
     were given.
-    rollout: table of `rollout.rollout_fidelity`.
+    rollout: table of `rollout.rollout_fidelity`. calibration: table of `calibration.calibration_fit`.
     benchmarks: table of `benchmarks.clinvar_benchmarks`.
     scores, holdout: `clinvar_scores` and `holdout_clinvar`, for curves and for the count of excluded alleles.
     accounting: `variant_accounting`.
@@ -62,6 +63,7 @@ class ReportInputs:
     synthetic: bool
     has_annotation: bool
     rollout: pl.DataFrame
+    calibration: pl.DataFrame
     benchmarks: pl.DataFrame
     scores: pl.DataFrame
     holdout: pl.DataFrame
@@ -92,6 +94,7 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": _verdict(inputs.rollout)[0],
         "rollout": [_plain(row) for row in inputs.rollout.to_dicts()],
         "benchmarks": [_plain(row) for row in inputs.benchmarks.to_dicts()],
+        "calibration": inputs.calibration.to_dicts(),
         "benchmark_counts": benchmark_counts(inputs.scores, inputs.holdout).to_dicts(),
         "accounting": _by_reason(inputs.accounting).to_dicts(),
         "mix": [_plain(row) for row in inputs.mix.to_dicts()],
@@ -144,6 +147,7 @@ def _blocks(inputs: ReportInputs) -> list[Block]:
         *_first_screen(inputs),
         *_rollout_section(inputs.rollout),
         *_benchmark_section(inputs),
+        *calibration_section(inputs.calibration),
         *_negative_section(inputs),
         *_data_section(inputs),
         Heading("What these figures belong to"),

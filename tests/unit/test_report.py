@@ -27,6 +27,11 @@ from geno_pipeline.evaluation.rollout import rollout_fidelity
 FILES = ["eval_metrics.json", "eval_report.html", "eval_report.md"]
 
 
+def calibration_table() -> pl.DataFrame:
+    names = ["edits", "among", "n", "ks", "ks_chance", "median", "shift"]
+    return pl.DataFrame([("indel", "all edits", 131, 0.865, 0.119, 0.93, None)], schema=names, orient="row")
+
+
 def rollout_table(share: float, n: int = 60) -> pl.DataFrame:
     """Rows whose prediction goes `share` of the way from source to target."""
     rng = np.random.default_rng(0)
@@ -69,6 +74,7 @@ def inputs(share: float = 0.5, *, synthetic: bool = True) -> ReportInputs:
         synthetic=synthetic,
         has_annotation=False,
         rollout=rollout_table(share),
+        calibration=calibration_table(),
         benchmarks=clinvar_benchmarks(scores, scores, n_resamples=50),
         scores=scores,
         holdout=scores,

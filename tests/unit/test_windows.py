@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -114,7 +115,9 @@ def test_scores_of_a_policy_are_made_of_those_of_single_windows(genome: Genome, 
         return rows.select("surprise_raw", "displacement", "delta_loglik").to_numpy()
 
     ninth = np.stack([in_window(start, 9_001) for start in (8_192, 6_144, 8_928)])
-    for policy, combined in (("mean_of_all", np.mean), ("max_of_all", np.max), ("median_of_all", np.median)):
+    combinations: list[tuple[WindowPolicy, Callable[..., np.ndarray]]]
+    combinations = [("mean_of_all", np.mean), ("max_of_all", np.max), ("median_of_all", np.median)]
+    for policy, combined in combinations:
         np.testing.assert_allclose(scored(policy)[1], combined(ninth, axis=0), rtol=2e-3, atol=1e-6)
     phases = np.stack([in_window(phase, 2_501) for phase in range(6)])
     assert phases[:, 0].std() > 0.01 * phases[:, 0].mean()  # the cut matters
