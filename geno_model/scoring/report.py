@@ -32,6 +32,7 @@ from geno_model.scoring.report_words import (
 __all__ = ["ReportData", "write_report"]
 
 TITLE = "How surprising are these variants?"
+_TEXT_COLUMNS = ("Position", "Change", "Type", "Region", "Repeat", "Bucket", "Reason", "What it means")
 _FEW = 1_000  # variants, below which 50 bars show little but chance
 
 
@@ -58,7 +59,7 @@ def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], n_pat
 
 def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int = 0) -> str:
     """The page as HTML. Arguments as of `write_report`; all text is escaped."""
-    sections = [("where", "Where the variants lie", _where(gather))]
+    sections = [("map", "Where the variants lie", _where(gather))]
     if gather.has_percentiles:
         sections.append(("percentiles", "Percentiles, and what chance would give", _percentiles(gather)))
     sections += [
@@ -70,9 +71,9 @@ def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int 
         ),
         ("left-out", "What was left out", _left_out(gather)),
         ("limits", "What this cannot tell you", _limits(gather)),
-        ("made", "How it was made", _facts(facts)),
+        ("identity", "How it was made", _facts(facts)),
     ]
-    links = "\n".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
+    links = "\n".join(f'<a href="#{name}">{name.replace("-", " ").capitalize()}</a>' for name, _, _ in sections)
     body = "\n".join(f'<section>\n<h2 id="{name}">{title}</h2>\n{text}\n</section>' for name, title, text in sections)
     head = (
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -92,8 +93,9 @@ def _header(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int) -> 
         ("alleles", gather.n_alleles),
         ("scored", gather.n_scored),
         ("excluded", gather.n_excluded),
-        ("low confidence", gather.n_low_confidence),
     ]
+    if gather.has_percentiles:
+        counts.append(("low confidence", gather.n_low_confidence))
     boxes = "".join(f"<div><dt>{name}</dt><dd>{number(n)}</dd></div>" for name, n in counts)
     lines = [f"<h1>{TITLE}</h1>"]
     if under:
@@ -130,7 +132,7 @@ def _percentiles(gather: ReportData) -> str:
     chance = n * (1 - HIGH)
     text = (
         f"{number(n_high)} of {number(n)} variants ({percent(n_high / n)}; 95 % interval {percent(low)} to "
-        f"{percent(high)}) lie above {HIGH}. Chance would give 1 %, which is {number(round(chance, 1))} of "
+        f"{percent(high)}) lie above {HIGH}. Chance would give 1 %, which is {chance:,.4g} of "
         f"{number(n)}: this is {verdict} chance gives."
     )
     if n < _FEW:
@@ -152,19 +154,18 @@ def _regions(gather: ReportData) -> str:
             [_row_name(region), _number(number(n)), _number(percent(n / gather.n_scored))]
             for region, n in regions.select("region_class", "n").iter_rows()
         ]
-        return _table(["Region", "Variants", "Share"], rows, n_texts=1, kind="fit")
+        return _table(["Region", "Variants", "Share"], rows, kind="fit")
     rows = []
     for region, n, median, n_high in regions.iter_rows():
-        low, high = wilson(n_high, n)
-        interval = f"{percent(low)} to {percent(high)}"
-        cells = [number(n), number(median), number(n_high), percent(n_high / n), interval]
+        low, high = (percent(share).removesuffix(" %") for share in wilson(n_high, n))
+        cells = [number(n), f"{median:.3f}", percent(n_high / n), f"{low} to {high} %"]
         rows.append([_row_name(region), *map(_number, cells)])
     note = (
         "Each variant is compared with common variants of its own kind of region, so chance would give a median of 0.5 "
         "and 1 % above 0.99 in every row. Where the interval holds 1 %, the row says no more than that."
     )
-    columns = ["Region", "Variants", "Median percentile", "Above 0.99", "Share", "95 % interval"]
-    return f"{_paragraph(note)}\n{_table(columns, rows, n_texts=1, kind='fit')}"
+    columns = ["Region", "Variants", "Median", "Above 0.99", "95 % interval"]
+    return f"{_paragraph(note)}\n{_table(columns, rows, kind='fit')}"
 
 
 def _top(gather: ReportData) -> str:
@@ -179,7 +180,8 @@ def _top(gather: ReportData) -> str:
     else:
         order = "by displacement, then position. Such a list is never empty, whatever the genome: it is "
     text = f"{first}, {order}a place to start looking, not a finding."
-    n_low = int(top["low_confidence"].sum())
+    is_low = top["low_confidence"].to_list() if gather.has_percentiles else []
+    n_low = is_low.count(True)
     if n_low:
         text += (
             f" {number(n_low)} of them {'is' if n_low == 1 else 'are'} marked LOW: compared with fewer than 100 common "
@@ -187,8 +189,7 @@ def _top(gather: ReportData) -> str:
         )
     columns = _columns(gather, top)
     rows = [[_cell(name, row) for name in columns] for row in top.iter_rows(named=True)]
-    n_texts = len([name for name in columns if name in ("Position", "Change", "Type", "Region", "Repeat")])
-    table = _table(columns, rows, n_texts=n_texts, kind="top", is_low=top["low_confidence"].to_list())
+    table = _table(columns, rows, kind="top", is_low=is_low)
     words = "".join(f"<dt>{name}</dt><dd>{html.escape(COLUMNS[name])}</dd>" for name in columns)
     details = f'<details>\n<summary>What the columns mean</summary>\n<dl class="words">{words}</dl>\n</details>'
     return f"{_paragraph(text)}\n{details}\n{table}"
@@ -202,7 +203,7 @@ def _columns(gather: ReportData, top: Any) -> list[str]:
         if top[column].is_null().all()
     }
     if not gather.has_percentiles:
-        absent |= {"Percentile", "Bucket", "Confidence"}
+        absent |= {"Percentile", "Bucket", "n"}
     return [name for name in COLUMNS if name not in absent]
 
 
@@ -218,12 +219,14 @@ def _cell(column: str, row: Mapping[str, Any]) -> str:
         case "Region" | "Repeat":
             return f"<td>{_plain(row['region_class' if column == 'Region' else 'repeat_class'])}</td>"
         case "Bucket":
-            bucket, n = row["bucket_id"], row["n_calibration"]
-            return f'<td class="number"><code>{html.escape(bucket or "–")}</code> n={number(n)}</td>'
-        case "Confidence":
-            flag = ' <span class="flag">LOW</span>' if row["low_confidence"] else ""
-            return f'<td class="number">{number(row["confidence"])}{flag}</td>'
-    value = {"Percentile": "surprise", "Raw": "surprise_raw", "Displacement": "displacement", "ΔlogLik": "delta_loglik"}
+            bucket = html.escape(row["bucket_id"] or "–").replace("|", "|<wbr>")
+            return f'<td class="bucket"><code>{bucket}</code></td>'
+        case "Percentile":
+            flag = '<span class="flag">LOW</span> ' if row["low_confidence"] else ""
+            return f'<td class="number">{flag}{number(row["surprise"])}</td>'
+        case "n":
+            return _number(number(row["n_calibration"]))
+    value = {"Raw": "surprise_raw", "Displacement": "displacement", "ΔlogLik": "delta_loglik"}
     return _number(number(row[value[column]]))
 
 
@@ -254,7 +257,7 @@ def _left_out(gather: ReportData) -> str:
         ]
         for name, n in reasons.items()
     ]
-    return f"{_paragraph(text)}\n{_table(['Reason', 'Alleles', 'What it means'], rows, n_texts=1, kind='fit')}"
+    return f"{_paragraph(text)}\n{_table(['Reason', 'Alleles', 'What it means'], rows, kind='fit reasons')}"
 
 
 def _limits(gather: ReportData) -> str:
@@ -275,14 +278,13 @@ def _table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    n_texts: int,
     kind: str,
     is_low: Sequence[bool | None] = (),
 ) -> str:
-    """A table that scrolls in its own box. rows: cells with their tags. n_texts: columns before the first number."""
+    """A table that scrolls in its own box. rows: cells with their tags."""
     heads = [
-        f'<th scope="col"{" class=number" if n_texts <= index and name != "What it means" else ""}>{name}</th>'
-        for index, name in enumerate(columns)
+        f'<th scope="col">{name}</th>' if name in _TEXT_COLUMNS else f'<th scope="col" class="number">{name}</th>'
+        for name in columns
     ]
     low = [' class="low"' if mark else "" for mark in is_low] or [""] * len(rows)
     lines = [f"<tr{mark}>{''.join(cells)}</tr>" for mark, cells in zip(low, rows, strict=True)]
@@ -303,7 +305,8 @@ def _number(text: str) -> str:
 
 def _plain(name: str | None) -> str:
     """A class of `data_contracts` in words."""
-    return html.escape((name or "–").replace("_", " "))
+    words = {"utr5": "5\N{PRIME} UTR", "utr3": "3\N{PRIME} UTR"}
+    return html.escape(words.get(name, name.replace("_", " ")) if name else "–")
 
 
 def _lines(parts: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geno_model.scoring.report_data import CONTIG_BINS, HISTOGRAM_BINS
 
 MAX_CONTIGS = 30
+FEW_CONTIGS = 3  # are drawn higher
 MAX_MARKS = 25
 
 _WIDTH, _HEIGHT = 1_000, 100  # of every SVG's own coordinates
@@ -28,19 +29,22 @@ _CAP_QUANTILE = 0.98  # of the stretches' densities: one crowded stretch must no
 
 
 def number(value: float | int | None) -> str:
-    """A whole number in full, any other with at most four significant digits; – where there is none."""
+    """A whole number in full, any other with four significant digits; – where there is none."""
     if value is None:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
-    if abs(value) >= 10_000:
-        return f"{int(float(f'{value:.4g}')):,}"
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}", 1 if value < 0 else 0)
+    rounded = float(f"{value:.4g}")
+    if rounded == 0:
+        return "0"
+    decimals = 3 - math.floor(math.log10(abs(rounded)))
+    text = f"{rounded:,.{max(decimals, 0)}f}" if decimals < 10 else f"{rounded:.3e}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def percent(share: float, digits: int = 3) -> str:
+def percent(share: float) -> str:
     """A share as "12.3 %"."""
-    return f"{float(f'{100 * share:.{digits}g}'):g} %"
+    return "0 %" if share == 0 else f"{100 * share:#.3g}".rstrip(".") + " %"
 
 
 def length(bp: float) -> str:
@@ -76,7 +80,8 @@ def chromosomes(
         first = "the first row" if n_marks == 1 else f"the first {n_marks} rows"
         key.append(('<line class="mark" x1="500" x2="500" y2="100"/>', f"{first} of the long table below"))
     lines = "\n".join(rows)
-    return f'<div class="map">\n{lines}\n</div>\n{_key(key)}{_undrawn(places, drawn)}'
+    few = " few" if len(drawn) <= FEW_CONTIGS else ""
+    return f'<div class="map{few}">\n{lines}\n</div>\n{_key(key)}{_undrawn(places, drawn)}'
 
 
 def histogram(counts: Sequence[int]) -> str:
@@ -97,14 +102,14 @@ def histogram(counts: Sequence[int]) -> str:
     line = _up(expected, scale)
     shapes = f'{grid}{bars}<line class="expected" x2="{_WIDTH}" y1="{line}" y2="{line}"/>'
     title = f"Histogram of {sum(counts):,} percentiles in {HISTOGRAM_BINS} bars; the last bar has {percent(shares[-1])}"
-    labels = "".join(f'<span class="y" style="bottom:{t * scale:.4g}%">{percent(t)}</span>' for t in ticks)
+    labels = "".join(f'<span class="y" style="bottom:{t * scale:.4g}%">{100 * t:g} %</span>' for t in ticks)
     axis = "".join(f"<span>{name}</span>" for name in ("0", "0.25", "0.5", "0.75", "1"))
     key = [
         ('<rect class="bar" width="1000" height="100"/>', "share of the scored variants"),
         ('<rect class="high" width="1000" height="100"/>', "percentile 0.98 to 1"),
         (
             '<line class="expected" x2="1000" y1="50" y2="50"/>',
-            f"{percent(expected)} in each bar: common variants of the same places",
+            f"{100 * expected:g} % in each bar, as chance would give",
         ),
     ]
     # The labels of y stand beside the SVG alone, so the axis below is outside of what they are placed in.

@@ -47,16 +47,16 @@ COLUMNS = {
     "Region": "The most severe thing that any transcript has there, from coding nonsense to intergenic. "
     "Other: exons that code for no protein, and contigs without annotated genes.",
     "Repeat": "Whether the place is repetitive: simple, low complexity, transposon, segmental duplication, or none.",
-    "Percentile": "Share of common variants in the same bucket that surprise less, 0 to 1.",
+    "Percentile": "Share of common variants in the same bucket that surprise less, 0 to 1. LOW: the bucket has fewer "
+    "than 100, so that the percentile and the place in this table mean little.",
     "Raw": "Raw surprise: distance between the predicted and the encoded state. Only comparable within a bucket.",
     "Displacement": "How far the model expects the state to move: 1 less the cosine of the predicted and the unedited "
     "state.",
     "ΔlogLik": "Log likelihood of the alternate less that of the reference, by the encoder itself. Below 0: the change "
     "makes the sequence less likely.",
     "Bucket": "The common variants that it was compared with: region | third of GC content | repeat, or a coarser "
-    "bucket where that one was too small (* is all of them); and how many they are.",
-    "Confidence": "That number / 1,000, at most 1. LOW marks fewer than 100: its percentile and its place in this "
-    "table mean little.",
+    "bucket where that one was too small; * is all of them.",
+    "n": "How many common variants the bucket has. Confidence, in the other outputs, is n / 1,000, at most 1.",
 }
 """What each column of the long table means."""
 
@@ -84,8 +84,8 @@ STYLE = """
   --panel: #1e2329; --bar: #6aa9dc; --mark: #ff9a5c; --track: #262c33; --box: #33251a; --box-line: #ff9a5c;
   --calm: #1b2833; } }
 * { box-sizing: border-box; }
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; max-width: 76rem; margin: 0 auto;
-  padding: 1.25rem clamp(.9rem, 3vw, 2rem) 4rem; color: var(--ink); background: var(--page); overflow-wrap: anywhere; }
+body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; max-width: 82rem; margin: 0 auto;
+  padding: 1.25rem clamp(.9rem, 2vw, 2rem) 4rem; color: var(--ink); background: var(--page); overflow-wrap: anywhere; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; } h2 { font-size: 1.25rem; margin: 2.75rem 0 .5rem; }
 p, ul { max-width: 48rem; margin: .5rem 0; } ul { padding-left: 1.2rem; } li { margin: .35rem 0; }
 .under { color: var(--soft); margin-top: .25rem; } .small { color: var(--soft); font-size: .875rem; }
@@ -104,11 +104,12 @@ a { color: var(--bar); } nav a { padding: .25rem 0; }
 .map .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 9rem; }
 .map .n { text-align: right; color: var(--soft); font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 svg { display: block; width: 100%; } .map svg { height: 26px; min-width: 4px; }
+.few svg { height: 64px; }
 .track { fill: var(--track); } .bar { fill: var(--bar); } .high { fill: var(--mark); }
 .mark { stroke: var(--mark); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .grid { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .expected { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 6 4; vector-effect: non-scaling-stroke; }
-.chart { position: relative; margin: 1rem 0 0 3.4rem; } .chart svg { height: 15rem; }
+.chart { position: relative; margin: 1.5rem 0 0 3.4rem; } .chart.axis { margin-top: 0; } .chart svg { height: 15rem; }
 .chart .y { position: absolute; right: calc(100% + .5rem); transform: translateY(50%); }
 .chart .x { display: flex; justify-content: space-between; padding-top: .25rem; }
 .chart .x, .chart .y { color: var(--soft); font-size: .8125rem; white-space: nowrap; }
@@ -119,25 +120,34 @@ svg { display: block; width: 100%; } .map svg { height: 26px; min-width: 4px; }
 .fit { width: fit-content; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; width: 100%;
   overflow-wrap: normal; }
-th, td { padding: .4rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap;
+th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap;
   vertical-align: top; }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { background: var(--panel); color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 600; } .number { text-align: right; } td.text { white-space: normal; min-width: 15rem; }
+.top tbody th { white-space: normal; min-width: 9.5rem; max-width: 14rem; }
+td.bases { white-space: normal; min-width: 6rem; max-width: 11rem; overflow-wrap: anywhere; }
+td.bucket { font-size: .8125rem; }
 .given { display: block; color: var(--soft); font-size: .8125rem; font-weight: 400; }
 code, .bases { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: .95em; }
 .low > * { background: var(--box); } .flag { color: var(--mark); font-weight: 700; font-size: .8125rem; }
 .facts td { white-space: normal; overflow-wrap: anywhere; } .facts th { white-space: normal; min-width: 7rem; }
 details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
 .words dt { font-weight: 600; margin-top: .6rem; } .words dd { margin: 0; max-width: 48rem; }
-@media (max-width: 640px) { .top tbody th { position: sticky; left: 0; background: var(--page); }
-  .top .low th { background: var(--box); } .chart svg { height: 12rem; } }
+@media (max-width: 640px) { .scroll tbody th { position: sticky; left: 0; background: var(--page); }
+  .top .low th { background: var(--box); } .chart svg { height: 12rem; } .few svg { height: 48px; }
+  .fit th, .fit td { padding: .35rem .4rem; } .fit th { white-space: normal; }
+  .reasons thead { display: none; } .reasons tr { display: grid; grid-template-columns: 1fr auto;
+    border-bottom: 1px solid var(--line); } .reasons tr > * { border: 0; }
+  .reasons tr:last-child { border: 0; } td.text { grid-column: 1 / -1; min-width: 0; }
+  .counts div:last-child:nth-child(odd) { grid-column: 1 / -1; } }
 @page { margin: 12mm; }
-@media print { :root { color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #f1f1f1;
+@media print { :root { font-size: 10px; color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #f1f1f1;
     --bar: #3b76a8; --mark: #b03a08; --track: #e4e8ec; --box: #fdf3e7; --box-line: #b03a08; --calm: #eaf2f9; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 11px; max-width: none; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
+  body { font-size: 1.1rem; max-width: none; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
   h2 { break-after: avoid; } tr, .chart, .counts, .map > * { break-inside: avoid; } .map svg { height: 16px; }
-  .top table { font-size: 8px; } .top th, .top td { padding: .25rem .3rem; white-space: normal; }
+  .top table { font-size: .8rem; } .top th, .top td { padding: .2rem .3rem; }
+  td.bucket { white-space: normal; font-size: .75rem; }
   details::details-content { content-visibility: visible; block-size: auto; } .chart svg { height: 10rem; } }
 """.strip()
