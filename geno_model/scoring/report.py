@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], n_pat
             "written to"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where even the folder is none
+            temporary.unlink()
 
 
 def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int = 0) -> str:
@@ -165,21 +167,21 @@ def _regions(gather: ReportData) -> str:
         "and 1 % above 0.99 in every row. Where the interval holds 1 %, the row says no more than that."
     )
     columns = ["Region", "Variants", "Median", "Above 0.99", "95 % interval"]
-    return f"{_paragraph(note)}\n{_table(columns, rows, kind='fit')}"
+    return f"{_paragraph(note)}\n{_table(columns, rows, kind='fit regions')}"
 
 
 def _top(gather: ReportData) -> str:
     top = gather.top()
     if top.is_empty():
         return _paragraph("No allele was scored.")
-    first = "The only variant" if top.height == 1 else f"The first {number(top.height)} of {number(gather.n_scored)}"
+    first = f"The first {number(top.height)} of {number(gather.n_scored)}"
     if gather.has_percentiles:
         order = (
             "by percentile, then raw surprise, then position. Such a list is never empty, whatever the genome: it is "
         )
     else:
         order = "by displacement, then position. Such a list is never empty, whatever the genome: it is "
-    text = f"{first}, {order}a place to start looking, not a finding."
+    text = f"{first} {order}a place to start looking, not a finding."
     is_low = top["low_confidence"].to_list() if gather.has_percentiles else []
     n_low = is_low.count(True)
     if n_low:
@@ -314,4 +316,5 @@ def _lines(parts: Sequence[str]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
+    unbroken = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return f"<p>{html.escape(unbroken)}</p>"

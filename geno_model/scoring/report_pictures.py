@@ -78,6 +78,8 @@ def chromosomes(
     ]
     if marked.height:
         first = "the first row" if n_marks == 1 else f"the first {n_marks} rows"
+        if marked.height < n_marks:
+            first = f"{marked.height} of {first}"
         key.append(('<line class="mark" x1="500" x2="500" y2="100"/>', f"{first} of the long table below"))
     lines = "\n".join(rows)
     few = " few" if len(drawn) <= FEW_CONTIGS else ""

@@ -79,10 +79,11 @@ LIMITS = (
 
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; --soft: #555e68; --line: #d5dae0; --panel: #f4f6f8;
-  --bar: #4a86b8; --mark: #c2410c; --track: #e9edf1; --box: #fdf3e7; --box-line: #c2410c; --calm: #eaf2f9; }
+  --bar: #4a86b8; --mark: #c2410c; --track: #e9edf1; --box: #fdf3e7; --box-line: #c2410c; --calm: #eaf2f9;
+  --link: #1f5f96; }
 @media (prefers-color-scheme: dark) { :root { --page: #14171b; --ink: #e7eaee; --soft: #a9b2bc; --line: #39414a;
   --panel: #1e2329; --bar: #6aa9dc; --mark: #ff9a5c; --track: #262c33; --box: #33251a; --box-line: #ff9a5c;
-  --calm: #1b2833; } }
+  --calm: #1b2833; --link: #85baea; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; max-width: 82rem; margin: 0 auto;
   padding: 1.25rem clamp(.9rem, 2vw, 2rem) 4rem; color: var(--ink); background: var(--page); overflow-wrap: anywhere; }
@@ -93,7 +94,7 @@ p, ul { max-width: 48rem; margin: .5rem 0; } ul { padding-left: 1.2rem; } li { m
   border-radius: 0 6px 6px 0; max-width: none; }
 .warning { border: 2px solid var(--box-line); background: var(--box); border-radius: 6px; }
 nav { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .95rem; }
-a { color: var(--bar); } nav a { padding: .25rem 0; }
+a { color: var(--link); } nav a { padding: .25rem 0; }
 .counts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.25rem, 1fr)); gap: .6rem; margin: 1.25rem 0; }
 .counts div { background: var(--panel); border-radius: 8px; padding: .7rem .9rem; display: flex;
   flex-direction: column-reverse; }
@@ -136,14 +137,17 @@ details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; paddi
 .words dt { font-weight: 600; margin-top: .6rem; } .words dd { margin: 0; max-width: 48rem; }
 @media (max-width: 640px) { .scroll tbody th { position: sticky; left: 0; background: var(--page); }
   .top .low th { background: var(--box); } .chart svg { height: 12rem; } .few svg { height: 48px; }
-  .fit th, .fit td { padding: .35rem .4rem; } .fit th { white-space: normal; }
+  .fit th, .fit td { padding: .35rem .25rem .35rem .4rem; } wbr { display: none; }
+  .fit th, .regions td:last-child { white-space: normal; }
+  .regions table { font-size: .8125rem; }
   .reasons thead { display: none; } .reasons tr { display: grid; grid-template-columns: 1fr auto;
     border-bottom: 1px solid var(--line); } .reasons tr > * { border: 0; }
   .reasons tr:last-child { border: 0; } td.text { grid-column: 1 / -1; min-width: 0; }
   .counts div:last-child:nth-child(odd) { grid-column: 1 / -1; } }
 @page { margin: 12mm; }
-@media print { :root { font-size: 10px; color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #f1f1f1;
-    --bar: #3b76a8; --mark: #b03a08; --track: #e4e8ec; --box: #fdf3e7; --box-line: #b03a08; --calm: #eaf2f9; }
+@media print { :root { font-size: 10px; color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb;
+    --panel: #f1f1f1; --bar: #3b76a8; --mark: #b03a08; --track: #e4e8ec; --box: #fdf3e7; --box-line: #b03a08;
+    --calm: #eaf2f9; --link: #1f5f96; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 1.1rem; max-width: none; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
   h2 { break-after: avoid; } tr, .chart, .counts, .map > * { break-inside: avoid; } .map svg { height: 16px; }
