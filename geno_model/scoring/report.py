@@ -159,8 +159,8 @@ def _regions(gather: ReportData) -> str:
         return _table(["Region", "Variants", "Share"], rows, kind="fit")
     rows = []
     for region, n, median, n_high in regions.iter_rows():
-        low, high = (percent(share).removesuffix(" %") for share in wilson(n_high, n))
-        cells = [number(n), f"{median:.3f}", percent(n_high / n), f"{low} to {high} %"]
+        low, high = map(percent, wilson(n_high, n))
+        cells = [number(n), f"{median:.3f}", percent(n_high / n), f"{low[:-2]} to {high}"]
         rows.append([_row_name(region), *map(_number, cells)])
     note = (
         "Each variant is compared with common variants of its own kind of region, so chance would give a median of 0.5 "

@@ -5,7 +5,7 @@ Belongs here: the counts that the page shows and the alleles of its long table. 
 
 The concept: every number of the page is a sum over groups that are few however long the input is (a bin of a contig,
 a thousandth of a percentile, a reason). A chunk becomes such small tables, which are added to those of the chunks
-before it; of single alleles only the first `top_n` are kept. So the order and size of the chunks leave no trace.
+before it; of single alleles only the first `top_n` are kept. So the size of the chunks leaves no trace.
 """
 
 from __future__ import annotations

@@ -43,8 +43,9 @@ def number(value: float | int | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as "12.3 %"."""
-    return "0 %" if share == 0 else f"{100 * share:#.3g}".rstrip(".") + " %"
+    """A share as "12.3 %", which no line break parts."""
+    digits = "0" if share == 0 else f"{100 * share:#.3g}".rstrip(".")
+    return f"{digits}\N{NO-BREAK SPACE}%"
 
 
 def length(bp: float) -> str:

@@ -42,11 +42,6 @@ COLUMNS = {
     "Position": "Chromosome and position of the first changed base, counted from 1, after the allele was trimmed and "
     "moved as far left as it can be. Where the file spells it differently, that is below it.",
     "Change": "Bases of the reference > bases in their place.",
-    "Type": "SNV: one base for another. INS, DEL: bases added, removed. MNV: several bases for as many others. "
-    "INDEL: several for a different number.",
-    "Region": "The most severe thing that any transcript has there, from coding nonsense to intergenic. "
-    "Other: exons that code for no protein, and contigs without annotated genes.",
-    "Repeat": "Whether the place is repetitive: simple, low complexity, transposon, segmental duplication, or none.",
     "Percentile": "Share of common variants in the same bucket that surprise less, 0 to 1. LOW: the bucket has fewer "
     "than 100, so that the percentile and the place in this table mean little.",
     "Raw": "Raw surprise: distance between the predicted and the encoded state. Only comparable within a bucket.",
@@ -54,11 +49,16 @@ COLUMNS = {
     "state.",
     "ΔlogLik": "Log likelihood of the alternate less that of the reference, by the encoder itself. Below 0: the change "
     "makes the sequence less likely.",
+    "Type": "SNV: one base for another. INS, DEL: bases added, removed. MNV: several bases for as many others. "
+    "INDEL: several for a different number.",
+    "Region": "The most severe thing that any transcript has there, from coding nonsense to intergenic. "
+    "Other: exons that code for no protein, and contigs without annotated genes.",
+    "Repeat": "Whether the place is repetitive: simple, low complexity, transposon, segmental duplication, or none.",
     "Bucket": "The common variants that it was compared with: region | third of GC content | repeat, or a coarser "
     "bucket where that one was too small; * is all of them.",
     "n": "How many common variants the bucket has. Confidence, in the other outputs, is n / 1,000, at most 1.",
 }
-"""What each column of the long table means."""
+"""What each column of the long table means, in their order: numbers first, as a telephone shows three columns."""
 
 PERCENTILE_LIMITS = (
     "The percentile is not harm. It says that the model was surprised, which harmless variants also do and harmful "

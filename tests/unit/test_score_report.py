@@ -194,8 +194,8 @@ def test_every_reason_has_a_sentence() -> None:
 
 def test_displacement_alone_ranks_by_it_and_has_no_percentiles() -> None:
     values = (0.125, 0.5, 0.25)
-    none = {"surprise": None, "surprise_raw": None, "low_confidence": True}
-    data = gathered(*(allele(index, displacement=value, **none) for index, value in enumerate(values)))
+    nothing = {"surprise": None, "surprise_raw": None, "low_confidence": True}
+    data = gathered(*(allele(index, displacement=value, **nothing) for index, value in enumerate(values)))
     assert not data.has_percentiles and data.top()["record"].to_list() == [1, 2, 0]
     page = report_page(data, FACTS)
     text = _Text(page).words
@@ -244,7 +244,12 @@ def test_numbers() -> None:
     assert [number(value) for value in (1_234_567, 0.5, 0.99996, 12_345.6, -0.25, 0.00003957, 2e-12, 0.0, None)] == [
         "1,234,567", "0.5000", "1.000", "12,350", "−0.2500", "0.00003957", "2.000e−12", "0", "–",
     ]  # fmt: skip
-    assert [percent(share) for share in (0, 0.01234, 0.5, 1)] == ["0 %", "1.23 %", "50.0 %", "100 %"]
+    assert [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0, 0.01234, 0.5, 1)] == [
+        "0 %",
+        "1.23 %",
+        "50.0 %",
+        "100 %",
+    ]
     assert [length(bp) for bp in (200, 40_000, 248_956_422)] == ["200 bp", "40 kb", "249 Mb"]
 
 
