@@ -194,7 +194,8 @@ def _top(gather: ReportData) -> str:
     table = _table(columns, rows, kind="top", is_low=is_low)
     words = "".join(f"<dt>{name}</dt><dd>{html.escape(COLUMNS[name])}</dd>" for name in columns)
     details = f'<details>\n<summary>What the columns mean</summary>\n<dl class="words">{words}</dl>\n</details>'
-    return f"{_paragraph(text)}\n{details}\n{table}"
+    hint = '<p class="small narrow">The table goes on to the right.</p>'
+    return f"{_paragraph(text)}\n{details}\n{hint}\n{table}"
 
 
 def _columns(gather: ReportData, top: Any) -> list[str]:

@@ -68,7 +68,7 @@ class ReportData:
         self._last_record = int(scores["record"][-1])
         self._reasons = _sum(self._reasons, scores.select(pl.col("reason").fill_null(RETAINED)), _REASONS)
         scored = scores.filter(pl.col("reason").is_null())
-        self.n_low_confidence += int(scored["low_confidence"].sum())
+        self.n_low_confidence += scored.filter(pl.col("low_confidence").cast(pl.Boolean)).height
         self._places = _sum(self._places, scored.select("contig", self._contig_bin()), _PLACES)
         self._tally = _sum(self._tally, scored.select("region_class", *_percentile_groups()), _TALLY)
         self._top = pl.concat([self._top, self._ranked(scored)]).sort(_RANK, descending=_RANK_FALLS).head(self._top_n)

@@ -135,7 +135,9 @@ code, .bases { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace;
 .facts td { white-space: normal; overflow-wrap: anywhere; } .facts th { white-space: normal; min-width: 7rem; }
 details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
 .words dt { font-weight: 600; margin-top: .6rem; } .words dd { margin: 0; max-width: 48rem; }
-@media (max-width: 640px) { .scroll tbody th { position: sticky; left: 0; background: var(--page); }
+.narrow { display: none; }
+@media (max-width: 640px) { .narrow { display: block; }
+  .scroll tbody th { position: sticky; left: 0; background: var(--page); }
   .top .low th { background: var(--box); } .chart svg { height: 12rem; } .few svg { height: 48px; }
   .fit th, .fit td { padding: .35rem .25rem .35rem .4rem; } wbr { display: none; }
   .fit th, .regions td:last-child { white-space: normal; }

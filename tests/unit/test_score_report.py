@@ -204,6 +204,15 @@ def test_displacement_alone_ranks_by_it_and_has_no_percentiles() -> None:
     assert "intron3100 %" in text  # three variants of introns, all that there are
 
 
+def test_columns_of_nothing_but_null_need_no_type() -> None:
+    absent = ("surprise", "surprise_raw", "bucket_id", "n_calibration", "confidence", "low_confidence")
+    typed, untyped = ReportData(CONTIGS), ReportData(CONTIGS)
+    rows = pl.DataFrame([allele(0, **dict.fromkeys(absent))], schema=SCHEMA)
+    typed.add(rows)
+    untyped.add(rows.with_columns(pl.lit(None).alias(name) for name in absent))
+    assert report_page(untyped, FACTS) == report_page(typed, FACTS)
+
+
 def test_surprise_alone_has_no_displacement() -> None:
     page = report_page(gathered(allele(0, displacement=None)), FACTS)
     assert ">Displacement<" not in page and ">Raw<" in page and ">ΔlogLik<" not in page
