@@ -167,7 +167,14 @@ def write_dense(path: Path, genome: Genome, n: int) -> Path:
     bases = pl.Series("ref", genome.window(CONTIG, 5_000, 5_000 + n_bases).tobytes().decode()).str.split("").explode()
     refs = pl.DataFrame({"pos": np.arange(5_001, 5_001 + n_bases), "ref": bases.filter(bases != "")})
     rows = refs.join(pl.DataFrame({"alt": list("ACGT")}), how="cross").filter(pl.col("ref") != pl.col("alt")).head(n)
-    lines = rows.select(pl.lit(CONTIG), "pos", pl.lit("."), "ref", "alt", *(pl.lit(".").alias(x) for x in "qfi"))
+    lines = rows.select(
+        pl.lit(CONTIG).alias("contig"),
+        "pos",
+        pl.lit(".").alias("id"),
+        "ref",
+        "alt",
+        *(pl.lit(".").alias(name) for name in ("qual", "filter", "info")),
+    )
     header = f"##fileformat=VCFv4.2\n##contig=<ID={CONTIG}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     path.write_text(header + lines.write_csv(separator="\t", include_header=False))
     return path

@@ -18,17 +18,18 @@ from rich.table import Table
 from geno_pipeline.build.release import RESEARCH_LINE
 from geno_pipeline.config import Profile
 
-SCORED = "scored.vcf.gz"
+SCORED, SCORED_PAGE = "scored.vcf.gz", "scored.html"
 
 
 def score_with_release(profile: Profile) -> int:
-    """Run `geno-score` on the profile's VCF into `<storage>/scored.vcf.gz`. Returns its exit code."""
+    """Run `geno-score` on the profile's VCF into `<storage>/scored.vcf.gz`, with a page. Returns its exit code."""
     command = [sys.executable, "-m", "geno_model.cli.score"]
     options = {
         "--model-dir": profile.storage / "model_release",
         "--vcf": profile.input_path(profile.inputs.score_vcf),
         "--fasta": profile.input_path(profile.inputs.reference),
         "--output": profile.storage / SCORED,
+        "--report": profile.storage / SCORED_PAGE,
     }
     shown = " ".join(["geno-score", *(f"{name} {value}" for name, value in options.items())])
     Console(stderr=True).print(shown, highlight=False, soft_wrap=True)
@@ -48,10 +49,11 @@ def print_headline(profile: Profile) -> None:
         ("report", root / "eval_report" / "eval_report.html"),
         ("model", root / "model_release"),
         ("scored VCF", root / SCORED),
+        ("scores page", root / SCORED_PAGE),
     ):
-        screen.print(f"{what:<11}{_size(path):>12}  {path}", highlight=False, soft_wrap=True)
+        screen.print(f"{what:<12}{_size(path):>12}  {path}", highlight=False, soft_wrap=True)
     data = "" if profile.data is None else f" DATA={profile.data}"
-    screen.print(f"look at it{'':>13}  make ui PROFILE={profile.name}{data}   (http://localhost:3000)", highlight=False)
+    screen.print(f"look at it{'':>14}  make ui PROFILE={profile.name}{data}   (http://localhost:3000)", highlight=False)
     screen.print(RESEARCH_LINE, highlight=False, soft_wrap=True)
 
 
