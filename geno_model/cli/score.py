@@ -173,11 +173,11 @@ def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
     from geno_model.genomics.genome import Genome
     from geno_model.scoring.scorer import variant_lines
-    from geno_model.scoring.vcf_io import RESEARCH_NOTICE, SCORED, allele_table
+    from geno_model.scoring.vcf_io import RESEARCH_NOTICE, SCORED, allele_table, with_few_digits
 
     variant_lines([variant])  # refused before anything is loaded
     scorer = how.scorer(Genome.open(how.fasta))
-    rows = allele_table(scorer.score([variant])).drop("record").to_dicts()
+    rows = with_few_digits(allele_table(scorer.score([variant])).drop("record")).to_dicts()
     for row in rows:
         print(json.dumps(row | {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}, indent=2))
     if all(row["status"] != SCORED for row in rows):

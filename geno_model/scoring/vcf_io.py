@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow.parquet
 import pysam
 
@@ -175,6 +176,11 @@ def allele_table(scores: pl.DataFrame) -> pl.DataFrame:
     ).cast(TABLE_SCHEMA)
 
 
+def with_few_digits(table: pl.DataFrame) -> pl.DataFrame:
+    """Numbers as a person reads them: to six digits, more than which a score does not have."""
+    return table.with_columns(cs.float().cast(pl.Float64).round_sig_figs(_DIGITS))
+
+
 def info_fields(heads: Heads) -> list[InfoField]:
     """The INFO fields of a run that has these heads."""
     unasked = {name for head, names in _UNASKED.items() if not getattr(heads, head) for name in names}
@@ -310,7 +316,7 @@ class _TextTableWriter:
         self._has_header = False
 
     def write(self, chunk: VcfChunk, scores: pl.DataFrame) -> None:
-        table = allele_table(scores)
+        table = with_few_digits(allele_table(scores))
         if self._is_json:
             table.write_ndjson(self._file)
         else:

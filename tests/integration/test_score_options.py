@@ -190,6 +190,21 @@ def test_unsorted_input_works_and_is_told(release: TinyRelease, vcf: Path, out: 
     np.testing.assert_allclose(moved["surprise_raw"], expected["surprise_raw"], rtol=1e-4, atol=1e-7)
 
 
+def test_a_page_about_the_run(release: TinyRelease, vcf: Path, out: Path) -> None:
+    _, said = scored(release, vcf, out / "a.tsv", "--report", str(out / "a.html"))
+    page = (out / "a.html").read_text()
+    assert f"wrote {out / 'a.html'}" in said
+    assert release.model_id in page and str(vcf) in page and "genetic counsellor" in page
+    assert "11 of 21 alleles" in page and "sample-x" not in page and "://" not in page
+    # Of a run that fails there is no page, and an older one stays.
+    vcf.write_text("##fileformat=VCFv4.2\n")
+    (out / "b.html").write_text("older")
+    fails([*options(release, vcf, out / "b.tsv"), "--report", str(out / "b.html")], out)
+    assert (out / "b.html").read_text() == "older"
+    line = fails([*options(release, vcf, out / "b.tsv"), "--report", str(out / "absent" / "b.html")], out)
+    assert "cannot be written" in line
+
+
 # Devices and threads
 
 
