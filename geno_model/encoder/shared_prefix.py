@@ -129,37 +129,69 @@ def encode_window(
     shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract.fit_side)
     n_steps = torch.tensor([len(edits) for edits in chains])
     n_rows = int(n_steps.sum())
-    sums = torch.empty((n_rows if with_targets else 0, encoder.d_state), dtype=torch.float64)
     shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), n_rows)
+    sums = torch.empty((n_rows, encoder.d_state), dtype=torch.float64) if with_targets else None
     begin = 0 if moved else int(shared.first.min())
     likelihoods = EditLikelihoods(encoder, last, ids.numpy(), begin, n_rows) if with_likelihood else None
+    taken = _Taken(encoder, hidden, cache, reference, low, high, shifts, sums, likelihoods)
     n_batch_tokens = _batch_tokens(encoder, n_needed, int(shared.length.max(initial=0)), memory_bytes)
     for batch in shared.batches(n_batch_tokens):
-        chain = torch.from_numpy(batch.chain)
-        shifts.add(batch.row, batch.chain, batch.first, batch.length, batch.ids)
-        if with_targets or likelihoods:
-            changes, edited_last = _changes(encoder, cache, hidden, batch, low[chain], with_last=with_likelihood)
-            if with_targets:
-                sums[batch.row] = reference[chain] + changes
-            if likelihoods and edited_last is not None:
-                likelihoods.add(batch.row, batch.first, batch.length, batch.ids, edited_last)
-    for row, edited, chain in moved:  # cut on the left: every six-mer has another frame, so nothing can be shared
-        pooled = sixmer_ids(edited[: int(high[chain]) * BASES_PER_TOKEN]).astype(np.int64)
-        row_, chain_, first, length = (np.array([value]) for value in (row, chain, 0, len(pooled)))
-        shifts.add(row_, chain_, first, length, pooled[None])
-        if with_targets or likelihoods:
-            full, edited_last, _ = encoder.full_pass(torch.from_numpy(np.append(DNA_OPEN, pooled))[None])
-            if with_targets:
-                sums[row] = centered_sums(full[0, 1:], low[chain : chain + 1], high[chain : chain + 1])[0].cpu()
-            if likelihoods:
-                likelihoods.add(row_, first, length, pooled[None], edited_last[:, 1:])
+        taken.add_suffixes(batch)
+    for row, edited, chain in moved:
+        taken.add_window(row, edited, chain)
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
     locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps)).cpu()
     shifts.add_other_frames(encoder, window, _changed_lengths(chains, shared, moved, low.numpy(), high.numpy()))
     shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
     delta = likelihoods.differences() if likelihoods else torch.zeros(0, dtype=torch.float64)
-    return EncodedWindow(unit(reference), unit(sums), locus, before, after, shift, delta)
+    targets = torch.empty((0, encoder.d_state)) if sums is None else unit(sums)
+    return EncodedWindow(unit(reference), targets, locus, before, after, shift, delta)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What has been taken up of the edited windows: `sums` (sumK, d) over their pools, or None, and the rest.
+
+    hidden (T, d), cache, reference (n, d): of the reference pass; low, high (n,): the pool of each chain.
+    """
+
+    encoder: CarbonStateEncoder
+    hidden: Tensor
+    cache: Cache
+    reference: Tensor
+    low: Tensor
+    high: Tensor
+    shifts: _Shifts
+    sums: Tensor | None
+    likelihoods: EditLikelihoods | None
+
+    def add_suffixes(self, batch: _Suffixes) -> None:
+        """Edited windows that share the reference's prefix."""
+        chain = torch.from_numpy(batch.chain)
+        self.shifts.add(batch.row, batch.chain, batch.first, batch.length, batch.ids)
+        if self.sums is None and self.likelihoods is None:
+            return
+        with_last = self.likelihoods is not None
+        changes, last = _changes(self.encoder, self.cache, self.hidden, batch, self.low[chain], with_last=with_last)
+        if self.sums is not None:
+            self.sums[batch.row] = self.reference[chain] + changes
+        if self.likelihoods and last is not None:
+            self.likelihoods.add(batch.row, batch.first, batch.length, batch.ids, last)
+
+    def add_window(self, row: int, edited: NDArray[np.uint8], chain: int) -> None:
+        """An edited window that is cut on the left: every six-mer has another frame, so nothing can be shared."""
+        pooled = sixmer_ids(edited[: int(self.high[chain]) * BASES_PER_TOKEN]).astype(np.int64)
+        rows, chains, first, length = (np.array([value]) for value in (row, chain, 0, len(pooled)))
+        self.shifts.add(rows, chains, first, length, pooled[None])
+        if self.sums is None and self.likelihoods is None:
+            return
+        full, last, _ = self.encoder.full_pass(torch.from_numpy(np.append(DNA_OPEN, pooled))[None])
+        if self.sums is not None:
+            low, high = (bound[chain : chain + 1] for bound in (self.low, self.high))
+            self.sums[row] = centered_sums(full[0, 1:], low, high)[0].cpu()
+        if self.likelihoods:
+            self.likelihoods.add(rows, first, length, pooled[None], last[:, 1:])
 
 
 @dataclass(frozen=True, slots=True)

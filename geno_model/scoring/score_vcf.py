@@ -22,7 +22,7 @@ from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_bui
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import CHUNK_BYTES, VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
-from geno_model.scoring.parts import kept_parts, records_key
+from geno_model.scoring.parts import Parts, kept_parts, records_key
 from geno_model.scoring.receipts import STDIN, receipt_output
 from geno_model.scoring.regions import Regions
 from geno_model.scoring.report import ReportData, write_report
@@ -138,13 +138,7 @@ def score_vcf(
         for number, chunk in enumerate(_chunks(vcf, chunk_bytes, chunk_records, regions, scorer.genome)):
             tell = _offset(progress, tally.n_alleles)
             tell(0)
-            key = records_key(chunk.lines)
-            scores = parts.read(number, key) if parts else None
-            if scores is None:
-                alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
-                scores = scorer.score_alleles(alleles, batch_edits=batch_edits, progress=tell)
-                if parts:
-                    parts.write(number, key, scores)
+            scores = _chunk_scores(chunk, number, scorer, parts, pass_only, batch_edits, tell)
             order.see(chunk.lines)
             writer.write(chunk, scores)
             tally.add(chunk.lines.height, scores, scorer)
@@ -159,10 +153,29 @@ def score_vcf(
         n_reused = parts.n_reused if parts else 0
     if report and told:
         write_report(report, told, _facts(vcf, scorer), n_pathogenic=summary.n_pathogenic)
-    notes = [note for note in (UNSORTED_NOTE if order.problem == UNSORTED else None, writer.note) if note]
-    if resume:
-        notes.append(f"{n_reused:,} of {number + 1:,} chunks were done before")
-    return replace(summary, notes=tuple(notes))
+    unsorted = UNSORTED_NOTE if order.problem == UNSORTED else None
+    resumed = f"{n_reused:,} of {number + 1:,} chunks were done before" if resume else None
+    return replace(summary, notes=tuple(note for note in (unsorted, writer.note, resumed) if note))
+
+
+def _chunk_scores(
+    chunk: VcfChunk,
+    number: int,
+    scorer: Scorer,
+    parts: Parts | None,
+    pass_only: bool,
+    batch_edits: int,
+    tell: Callable[[int], None],
+) -> pl.DataFrame:
+    """Scores of a chunk's alleles, from the parts of the run that is gone on with if they are there."""
+    key = records_key(chunk.lines)
+    scores = parts.read(number, key) if parts else None
+    if scores is None:
+        alleles = to_alleles(chunk.lines, scorer.genome, pass_only=pass_only)
+        scores = scorer.score_alleles(alleles, batch_edits=batch_edits, progress=tell)
+        if parts:
+            parts.write(number, key, scores)
+    return scores
 
 
 UNSORTED_NOTE = (

@@ -83,12 +83,7 @@ class Scorer:
         genome = reference if isinstance(reference, Genome) else Genome.open(reference)
         model_id = verify_release(model_dir)
         config = read_config(model_dir)
-        context = Context.load(model_dir / CONTEXT_FOLDER, genome)
-        if context.gc_edges not in (None, config.gc_edges):
-            raise ReleaseError(
-                f"{model_dir}: context has GC thirds at {context.gc_edges}, {config.gc_edges} were calibrated; "
-                "build the release again"
-            )
+        context = _load_context(model_dir, config, genome)
         calibration_sha256 = file_sha256(model_dir / CALIBRATION)
         calibration = read_calibration(model_dir / CALIBRATION, config.contract, config.gc_edges, config.window_policy)
         percentiles = Percentiles(calibration, population)
@@ -160,6 +155,16 @@ class Scorer:
     def n_pathogenic(self, alleles: pl.DataFrame) -> int:
         """How many of the alleles (contig, pos, ref, alt) the release's ClinVar calls pathogenic or likely so."""
         return alleles.join(self.pathogenic, on=list(self.pathogenic.columns), how="semi").height
+
+
+def _load_context(model_dir: Path, config: ReleaseConfig, genome: Genome) -> Context:
+    context = Context.load(model_dir / CONTEXT_FOLDER, genome)
+    if context.gc_edges not in (None, config.gc_edges):
+        raise ReleaseError(
+            f"{model_dir}: context has GC thirds at {context.gc_edges}, {config.gc_edges} were calibrated; "
+            "build the release again"
+        )
+    return context
 
 
 def variant_lines(variants: Sequence[str] | pl.DataFrame) -> pl.DataFrame:
