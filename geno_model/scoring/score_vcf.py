@@ -20,7 +20,7 @@ import polars as pl
 from geno_model import __version__
 from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_build_message
 from geno_model.genomics.genome import Genome
-from geno_model.genomics.vcf_reader import CHUNK_BYTES, VcfChunk, read_vcf_chunks
+from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
 from geno_model.scoring.parts import Parts, kept_parts, records_key
 from geno_model.scoring.receipts import STDIN, receipt_output
@@ -31,6 +31,7 @@ from geno_model.scoring.surprise import BATCH_EDITS
 from geno_model.scoring.vcf_io import UNSORTED, RecordOrder, output_suffix, score_output
 
 ACCOUNTING_SOURCE = "scored_vcf"
+TEXT_BYTES = 2 << 20  # of VCF held at once
 CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
 
 
@@ -86,9 +87,9 @@ def measure(vcf: Path | str, genome: Genome, regions: Regions | None = None) -> 
     """
     n_records = n_alleles = 0
     is_first = True
-    for chunk in read_vcf_chunks(vcf, n_columns=8):
+    for chunk in read_vcf_chunks(vcf, chunk_bytes=TEXT_BYTES, n_columns=8):
         if is_first:
-            _require_build(to_alleles(chunk.lines, genome), chunk.header, vcf, genome)
+            _require_build(chunk, vcf, genome)
             is_first = False
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         n_records += lines.height
@@ -105,7 +106,7 @@ def score_vcf(
     pass_only: bool = False,
     regions: Regions | None = None,
     batch_edits: int = BATCH_EDITS,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int = TEXT_BYTES,
     chunk_records: int = CHUNK_RECORDS,
     resume: bool = False,
     report: Path | None = None,
@@ -219,7 +220,7 @@ def _chunks(
     is_first = True
     for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
         if is_first:
-            _require_build(to_alleles(chunk.lines, genome), chunk.header, vcf, genome)
+            _require_build(chunk, vcf, genome)
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         if lines.height or is_first:
             for part in [lines] if lines.is_empty() else lines.iter_slices(chunk_records):
@@ -280,8 +281,9 @@ def _offset(progress: Callable[[int], None] | None, n_before: int) -> Callable[[
     return tell
 
 
-def _require_build(alleles: pl.DataFrame, header: list[str], vcf: Path | str, genome: Genome) -> None:
-    if message := wrong_build_message(alleles, genome, header):
+def _require_build(chunk: VcfChunk, vcf: Path | str, genome: Genome) -> None:
+    alleles = to_alleles(chunk.lines.head(CHUNK_RECORDS), genome)
+    if message := wrong_build_message(alleles, genome, chunk.header):
         raise WrongBuildError(f"{_name(vcf)} does not fit {genome.fasta}: {message}")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from geno_model.predictor.world_model import WorldModel
 from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
-from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw
+from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw, window_threads
 
 CALIBRATION = "calibration.parquet"
 CONTEXT_FOLDER = "context"
@@ -59,6 +60,7 @@ class Scorer:
     heads: Heads
     pathogenic: pl.DataFrame
     n_threads: int
+    threads: ThreadPoolExecutor
 
     @classmethod
     def from_release(
@@ -108,6 +110,7 @@ class Scorer:
             heads,
             pathogenic,
             n,
+            window_threads(n),
         )
 
     def score(self, variants: Sequence[str] | pl.DataFrame) -> pl.DataFrame:
@@ -140,7 +143,7 @@ class Scorer:
             policy=self.config.window_policy,
             heads=self.heads,
             batch_edits=batch_edits,
-            n_threads=self.n_threads,
+            pool=self.threads,
             progress=progress,
         ).with_columns(retained["_row"])
         scored = with_percentiles(raw.filter(pl.col("reason").is_null()), self.percentiles, self.config.gc_edges)

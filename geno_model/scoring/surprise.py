@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,14 +84,14 @@ def score_raw(
     policy: WindowPolicy = "most_central",
     heads: Heads = DEFAULT_HEADS,
     batch_edits: int = BATCH_EDITS,
-    n_threads: int | None = None,
+    pool: ThreadPoolExecutor | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
     """Raw scores of alleles: one row for each, in their order, with the columns of `RAW_SCHEMA`.
 
     alleles: contig (a name of the genome), pos (1-based), ref, alt, edit_type; normalised, fitting the reference.
-    batch_edits: alleles that go through the model at once. n_threads: windows that are worked on at once, each in one
-    thread, so that the number changes no bit; None is a window for each core. progress: told how many alleles are done,
+    batch_edits: alleles that go through the model at once. pool: threads of `window_threads`, a window in each at a
+    time, so that their number changes no bit; None makes one for each core. progress: told how many alleles are done,
     window by window.
     window_start_bp and the context are those of an allele's first window. An allele without a window (contig too short,
     allele over the window's edge, more than 5 % N) has the reason `out_of_range` and null scores.
@@ -105,7 +106,8 @@ def score_raw(
     def score_window(window: _Window) -> NDArray[np.float32]:
         return _score_window(window, encoder, model, heads, batch_edits)
 
-    found = _scores(placed, genome, window_bp, score_window, n_threads or n_cores(), tell)
+    with nullcontext(pool) if pool else window_threads() as threads:
+        found = _scores(placed, genome, window_bp, score_window, threads, tell)
     _require_finite(found, heads)
     columns = [pl.Series(name, values, nan_to_null=True) for name, values in zip(HEADS, found, strict=True)]
     scores = combine(windows.with_columns(columns), policy)
@@ -136,35 +138,39 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def window_threads(n_threads: int | None = None) -> ThreadPoolExecutor:
+    """Threads to score windows in, each with one thread of PyTorch; None is one for each core.
+
+    PyTorch's own threads would split a window's arrays at places that depend on their number, and with them the last
+    bits; whole windows in threads of ours do not, and do not wait for each other. Keep them for the next call: memory
+    that the matrix library takes for a thread outlives it.
+    """
+    return ThreadPoolExecutor(n_threads or n_cores(), initializer=torch.set_num_threads, initargs=(1,))
+
+
 def _scores(
     rows: pl.DataFrame,
     genome: Genome,
     window_bp: int,
     score_window: Callable[[_Window], NDArray[np.float32]],
-    n_threads: int,
+    threads: ThreadPoolExecutor,
     progress: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """`HEADS` (3, n) of alleles with the window_start_bp that each is scored in, several windows at once.
-
-    PyTorch's own threads would split a window's arrays at places that depend on their number, and with them the last
-    bits; whole windows in threads of ours do not, and do not wait for each other.
-    """
+    """`HEADS` (3, n) of alleles with the window_start_bp that each is scored in, several windows at once."""
     found = np.full((len(HEADS), rows.height), np.nan, dtype=np.float32)
     numbered = rows.with_row_index("_index")
     groups = [members for _, members in numbered.group_by("contig", "window_start_bp", maintain_order=True)]
     n_done, torch_threads = 0, torch.get_num_threads()
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        windows = (_Window.of(members, genome, window_bp) for members in groups)
-        try:
-            for members, scores in zip(groups, pool.map(score_window, windows), strict=True):
-                found[:, members["_index"].to_numpy()] = scores
-                n_done += members.height
-                progress(n_done)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        finally:
-            torch.set_num_threads(torch_threads)  # PyTorch gives new threads the number that was set last
+    running = [threads.submit(score_window, _Window.of(members, genome, window_bp)) for members in groups]
+    try:
+        for members, scores in zip(groups, running, strict=True):
+            found[:, members["_index"].to_numpy()] = scores.result()
+            n_done += members.height
+            progress(n_done)
+    finally:
+        for window in running:
+            window.cancel()
+        torch.set_num_threads(torch_threads)  # PyTorch gives new threads the number that was set last
     return found
 
 
