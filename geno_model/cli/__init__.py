@@ -48,8 +48,8 @@ def one_line_errors(program: str) -> Iterator[None]:
         _leave(program, error, ExitCode.NOTHING_DONE)
     except InputError as error:
         _leave(program, error, ExitCode.FAILURE)
-    except KeyboardInterrupt:
-        _leave(program, "interrupted", ExitCode.INTERRUPTED)
+    except KeyboardInterrupt as error:
+        _leave(program, "; ".join(["interrupted", *map(str, error.args)]), ExitCode.INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         reason = error.strerror or str(error) or type(error).__name__

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from geno_model.genomics.genome import Genome
     from geno_model.scoring.score_vcf import ScoreSummary
     from geno_model.scoring.scorer import Scorer
-    from geno_model.scoring.surprise import Heads
 
 PROGRAM = "geno-score"
 _LINE_EVERY_S = 10.0
@@ -98,10 +97,7 @@ def score(
     Every alternate allele gets a score or the reason why it has none; records keep their order.
     """
     with one_line_errors(PROGRAM), no_network() as guard:
-        from geno_model.scoring.surprise import Heads  # here, so that --help does not wait for PyTorch
-
-        heads = Heads(head != Head.displacement, head != Head.surprise, delta_loglik)
-        how = _Loading(model_dir, fasta, encoder_dir, device.value, threads, heads, population)
+        how = _Loading(model_dir, fasta, encoder_dir, device.value, threads, head, delta_loglik, population)
         if (vcf is None) == (variant is None):
             raise UsageError("give either --vcf or --variant")
         if variant is not None:
@@ -111,6 +107,8 @@ def score(
             return
         if vcf is None or output is None:
             raise UsageError("--vcf needs --output, whose suffix decides the format")
+        if resume and vcf == "-":
+            raise UsageError("--resume needs a file: standard input cannot be read again")
         paths = _Paths(vcf, fasta, output, regions_file, report, receipt)
         _score_file(paths, how, guard, regions or [], pass_only, resume, batch_size, quiet)
 
@@ -151,19 +149,21 @@ class _Loading:
     encoder_dir: Path | None
     device: str
     threads: int | None
-    heads: Heads
+    head: Head
+    delta_loglik: bool
     population: str
 
     def scorer(self, genome: Genome) -> Scorer:
         """The release at work."""
-        from geno_model.scoring.scorer import Scorer
+        from geno_model.scoring.scorer import Scorer  # here, so that --help does not wait for PyTorch
+        from geno_model.scoring.surprise import Heads
 
         return Scorer.from_release(
             self.model_dir,
             genome,
             self.encoder_dir,
             device=self.device,
-            heads=self.heads,
+            heads=Heads(self.head != Head.displacement, self.head != Head.surprise, self.delta_loglik),
             population=self.population,
             n_threads=self.threads,
         )
@@ -211,20 +211,33 @@ def _score_file(
             guard.check()
             show(n_done)
 
-        summary = score_vcf(
-            paths.vcf,
-            scorer,
-            paths.output,
-            pass_only=pass_only,
-            regions=within,
-            batch_edits=batch_size,
-            resume=resume,
-            report=paths.report,
-            receipt=paths.receipt,
-            progress=tell,
-        )
+        with _told_how_to_go_on(paths.output):
+            summary = score_vcf(
+                paths.vcf,
+                scorer,
+                paths.output,
+                pass_only=pass_only,
+                regions=within,
+                batch_edits=batch_size,
+                resume=resume,
+                report=paths.report,
+                receipt=paths.receipt,
+                progress=tell,
+            )
     if not quiet:
         _print_summary(summary, scorer.model_id, paths, time.monotonic() - started)
+
+
+@contextmanager
+def _told_how_to_go_on(output: Path) -> Iterator[None]:
+    """Say in the last line of an interrupted run what it has kept."""
+    from geno_model.scoring.parts import parts_folder
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = parts_folder(output).is_dir()
+        raise KeyboardInterrupt(*["what is done is kept: --resume goes on with it"] * kept) from None
 
 
 def main() -> None:

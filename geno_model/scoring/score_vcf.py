@@ -30,6 +30,10 @@ from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
 from geno_model.scoring.vcf_io import UNSORTED, RecordOrder, output_suffix, score_output
 
+UNSORTED_NOTE = (
+    "the records are not sorted by position: alleles far apart in the file share no window, which is slower; "
+    "bcftools sort puts them in order"
+)
 ACCOUNTING_SOURCE = "scored_vcf"
 TEXT_BYTES = 2 << 20  # of VCF held at once
 CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
@@ -179,12 +183,6 @@ def _chunk_scores(
     return scores
 
 
-UNSORTED_NOTE = (
-    "the records are not sorted by position: alleles far apart in the file share no window, which is slower; "
-    "bcftools sort puts them in order"
-)
-
-
 @dataclass(slots=True)
 class _Tally:
     """Counts of a run, chunk by chunk."""
@@ -244,7 +242,7 @@ def _identity(
         "heads": asdict(scorer.heads),
         "population": scorer.percentiles.population,
         "device": scorer.encoder.device.type,
-        "reference": list(scorer.genome.contigs.items()),
+        "reference": [scorer.genome.fasta.stat().st_size, scorer.genome.fasta.stat().st_mtime_ns],
         "input": str(vcf),
         "pass_only": pass_only,
         "regions": regions.identity if regions else None,

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,7 @@ def test_contradicting_options_are_usage(release: TinyRelease, vcf: Path, out: P
     assert "either --vcf or --variant" in fails([*base, "--vcf", str(vcf), "--variant", "1:5:A:C"], out, code=2)
     assert "needs --output" in fails([*base, "--vcf", str(vcf)], out, code=2)
     assert "do not go with it" in fails([*base, "--variant", "1:5:A:C", "--output", str(out / "a.tsv")], out, code=2)
+    assert "cannot be read again" in fails([*options(release, "-", out / "a.tsv"), "--resume"], out, code=2)
     arguments = options(release, vcf, out / "a.tsv")
     assert "also an input" in fails([*arguments, "--report", str(vcf)], out, code=2)
     assert "also another output" in fails([*arguments, "--report", str(out / "a.tsv")], out, code=2)
@@ -236,6 +238,19 @@ def go_on(release: TinyRelease, vcf: Path, output: Path, *, resume: bool, heads:
     return score_vcf(vcf, scorer, output, chunk_records=3, resume=resume)
 
 
+KEYWORDS = dict(score_vcf.__kwdefaults__ or {})
+
+
+def interrupt_after(n_alleles: int) -> Callable[[object, int], None]:
+    """What stands for a person who presses ctrl-C when so many alleles are done."""
+
+    def progress(_: object, n_done: int) -> None:
+        if n_done > n_alleles:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 def kill_one(release: TinyRelease, vcf: Path, output: Path) -> None:
     """A run that is killed, without a chance to clean up, when three chunks are done."""
     arguments = [str(part) for part in (release.model_dir, release.fasta, vcf, output)]
@@ -269,6 +284,20 @@ def test_going_on_with_something_else_is_refused(release: TinyRelease, vcf: Path
     with pytest.raises(ResumeError, match="its records differ; run again without --resume"):
         go_on(release, vcf, output, resume=True)
     assert [path.name for path in out.iterdir()] == [".a.tsv.parts"]  # what was done is not thrown away for that
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    release: TinyRelease, vcf: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ctrl-C after the first chunk of three records."""
+    monkeypatch.setattr("geno_model.scoring.score_vcf.score_vcf.__kwdefaults__", KEYWORDS | {"chunk_records": 3})
+    monkeypatch.setattr("geno_model.cli.score._PlainProgress.__call__", interrupt_after(4))
+    result = CliRunner().invoke(app, options(release, vcf, out / "a.tsv"))
+    assert result.exit_code == 130
+    assert result.stderr == "geno-score: interrupted; what is done is kept: --resume goes on with it\n"
+    monkeypatch.setattr("geno_model.cli.score._PlainProgress.__call__", lambda self, n_done: None)
+    result = CliRunner().invoke(app, [*options(release, vcf, out / "a.tsv"), "--resume"])
+    assert result.exit_code == 0 and "1 of 7 chunks were done before" in result.stderr, result.stderr
 
 
 def test_without_resume_a_run_begins_anew(release: TinyRelease, vcf: Path, out: Path) -> None:

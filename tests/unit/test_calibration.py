@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts import CalibrationScores
@@ -151,6 +151,7 @@ def test_uniform_on_its_own_calibration_data() -> None:
         assert distance < 0.002, bucket["bucket_id"][0]  # the 5 % critical value at n = 3,000 is 0.025
 
 
+@settings(deadline=None)
 @given(
     calibration=st.lists(st.floats(0, 2, width=32), min_size=1, max_size=60),
     values=st.lists(st.floats(0, 2, width=32), min_size=2, max_size=60),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from data_contracts.columns import POPULATIONS
 from geno_pipeline.build.calibration import calibration_alleles
 from geno_pipeline.build.edit_mix import calibration_reserved
 
@@ -18,6 +19,7 @@ def gnomad(n: int) -> pl.DataFrame:
             "alt": ["C"] * n,
             "edit_type": pl.Series([0] * n, dtype=pl.UInt8),
             "af": pl.Series([0.001 if i % 4 == 0 else 0.2 for i in range(n)], dtype=pl.Float32),
+            **{f"af_{name}": pl.Series([i / n for i in range(n)], dtype=pl.Float32) for name in POPULATIONS},
         }
     )
 
@@ -43,6 +45,7 @@ def test_every_rule_by_hand() -> None:
         & (pl.col("pos") <= 2_500)  # the core's last base
     )
     assert chosen["pos"].to_list() == expected["pos"].to_list()
+    assert chosen["af_afr"].to_list() == expected["af_afr"].to_list()
     assert 20 < chosen.height < 75
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from data_contracts import CalibrationScores, HoldoutChr, TrainingEdits
+from data_contracts.columns import POPULATIONS
 from geno_pipeline.build.leakage import KINDS, Holdouts, leakage
 from tests.unit.build_inputs import haplotype
 from tests.unit.test_regions import genes, held_clinvar, small_genome
@@ -70,7 +71,7 @@ def test_each_kind_of_planted_row_is_found(held: Holdouts, planted: pl.DataFrame
 
 def test_single_alleles_are_counted_too(held: Holdouts) -> None:
     schema = CalibrationScores.empty().schema
-    rows = [("1", pos, "G", "T", 0, "other", 0.4, "none", 0.1, 0.1) for pos in (30, 40, 62)]
+    rows = [("1", pos, "G", "T", 0, "other", 0.4, "none", 0.1, 0.1, *[None] * len(POPULATIONS)) for pos in (30, 40, 62)]
     expected = {(CLINVAR, "allele"): 1, (CLINVAR, "position"): 1, (CLINVAR, "codon"): 1, (BLOCKS, "block"): 1}
     assert counts(pl.DataFrame(rows, schema=schema, orient="row"), held) == NO_LEAK | expected
     assert counts(CalibrationScores.empty(), held) == NO_LEAK
