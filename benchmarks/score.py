@@ -4,9 +4,9 @@
     .venv/bin/python benchmarks/score.py --memory [--json F]
 
 Densities: a genome has a variant in 600 bp, an exome a few in each exon, a saturation screen all three SNVs of each
-base of 300. Ours is `Scorer.score_alleles`, the very call of `geno-score`, with one thread so that tokens and CPU
-seconds are whole. Plain: reference and edited window of every allele in full, with the same weights in the same run, on
-a sample; the predictor is left out of it. Tokens are counted by the encoder.
+base of 300. Ours is `Scorer.score_alleles`, the very call of `geno-score`. Plain: reference and edited window of every
+allele in full, with the same weights in the same run, on a sample; the predictor is left out of it. Both have one
+thread, so that tokens and CPU seconds are whole. Tokens are counted by the encoder.
 Memory: peak resident memory of `geno-score` as a process, on a release of random numbers with a small encoder, so that
 a million alleles take minutes; what is held does not depend on the encoder.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from inputs import CONTIG
 from inputs import write_fasta as write_large_fasta
 from measuring import Rate, compare, print_rates
@@ -86,6 +87,7 @@ def plain(scorer: Scorer, variants: pl.DataFrame, rng: np.random.Generator) -> t
 def densities(model_dir: Path, fasta: Path, contig: str) -> tuple[list[Rate], dict[str, str]]:
     """Rates and tokens of each density."""
     genome, rng = Genome.open(fasta), np.random.default_rng(0)
+    torch.set_num_threads(1)
     scorer = Scorer.from_release(model_dir, genome, n_threads=1)
     rates, facts = [], {}
     for name, variants in cases(genome, contig, rng).items():
