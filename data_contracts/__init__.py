@@ -7,6 +7,8 @@ A table's module is called as its asset, its class as the asset in capitals: `gn
 """
 
 from data_contracts.ablations import Ablations
+from data_contracts.benchmark_alleles import BenchmarkAlleles
+from data_contracts.brca_scores import BrcaScores
 from data_contracts.calibration import Calibration
 from data_contracts.calibration_scores import CalibrationScores
 from data_contracts.checking import ContractViolationError, validate
@@ -26,11 +28,15 @@ from data_contracts.repeat_annotation import RepeatAnnotation
 from data_contracts.rollout_fidelity import RolloutFidelity
 from data_contracts.scores import Scores
 from data_contracts.training_edits import TrainingEdits
+from data_contracts.traitgym_scores import TraitgymScores
 from data_contracts.validation_edits import ValidationEdits
 from data_contracts.variant_accounting import VariantAccounting
+from data_contracts.zero_shot_scores import ZeroShotScores
 
 __all__ = [
     "Ablations",
+    "BenchmarkAlleles",
+    "BrcaScores",
     "Calibration",
     "CalibrationScores",
     "ClinvarScores",
@@ -50,7 +56,9 @@ __all__ = [
     "RolloutFidelity",
     "Scores",
     "TrainingEdits",
+    "TraitgymScores",
     "ValidationEdits",
     "VariantAccounting",
+    "ZeroShotScores",
     "validate",
 ]

@@ -38,7 +38,11 @@ DATA_FLOW = (
     "rollout_fidelity",
     "calibration_scores",
     "calibration",
+    "benchmark_alleles",
     "clinvar_scores",
+    "brca_scores",
+    "traitgym_scores",
+    "zero_shot_scores",
     "scores",
 )
 _COMPARISONS = {

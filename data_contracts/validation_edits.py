@@ -9,7 +9,7 @@ from data_contracts import columns
 
 
 class ValidationEdits(columns.Table):
-    """One row a chain of 1 to 8 edits in one window, with the holdout that it is drawn from."""
+    """One row a chain of 1 to 13 edits in one window, with the holdout that it is drawn from."""
 
     row_id: str = pa.Field(unique=True, description="contig:window_start_bp:number of the row in its window")
     contig: str = columns.contig()
@@ -19,7 +19,7 @@ class ValidationEdits(columns.Table):
     source: str = pa.Field(
         isin=list(columns.ROW_SOURCES), description="where the first edit comes from; phased: a real haplotype"
     )
-    k: int = pa.Field(in_range={"min_value": 1, "max_value": 8}, description="number of edits")
+    k: int = pa.Field(in_range={"min_value": 1, "max_value": 13}, description="number of edits")
     edits: pl.List = columns.edits()
     edit_type: pl.UInt8 = columns.edit_type("EditType of the first edit")
     pool_token: pl.Int32 = pa.Field(ge=0, description="pooling centre c0, DNA token (six bases) of the window")

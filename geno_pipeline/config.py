@@ -63,6 +63,17 @@ class Inputs(Settings):
         default=None, ge=1, description="chromosomes in the panel, for a site file that has AC but no AF and no AN"
     )
     score_vcf: Path = Field(description="VCF that the release scores at the end of `everything`")
+    brca1: Path | None = Field(
+        default=None, description="benchmark: BRCA1 screen, Findlay 2018 or HuggingFaceBio layout"
+    )
+    brca2: Path | None = Field(default=None, description="benchmark: BRCA2 screen, Huang 2025 or HuggingFaceBio layout")
+    traitgym: Path | None = Field(default=None, description="benchmark: causal variants and matched controls, TraitGym")
+    other_scores: Path | None = Field(
+        default=None, description="scores of other models to compare with: Parquet or TSV of chrom, pos, ref, alt, ..."
+    )
+    frequencies: tuple[Path, ...] | None = Field(
+        default=None, description="site files for the frequencies of benchmark alleles; those of `gnomad` if null"
+    )
 
 
 class Windows(Settings):
@@ -129,7 +140,7 @@ class Validation(Settings):
 
     singles_per_window: int = Field(ge=1, description="single edits in a window of holdout-chr, on average")
     chains_per_k: int = Field(ge=0, description="synthetic chains on holdout-chr for each k above 1")
-    k_values: tuple[int, ...] = Field(default=(1, 2, 3, 5, 8), description="numbers of edits in a chain")
+    k_values: tuple[int, ...] = Field(default=(1, 2, 3, 5, 8, 13), description="numbers of edits in a chain")
     haplotypes_per_k: int = Field(default=200, ge=0, description="most rows of holdout-haplotypes for each k")
     clinvar_rows: int = Field(default=500, ge=0, description="most rows of holdout-clinvar")
 
@@ -231,6 +242,10 @@ class Evaluation(Settings):
     """Evaluation report (spec 6)."""
 
     bootstrap: int = Field(default=1_000, gt=0, description="resamples behind each interval")
+    zero_shot_window_bp: int = Field(default=8_192, gt=0, description="centred window of the zero-shot likelihoods")
+    zero_shot_rows: int | None = Field(
+        default=None, gt=0, description="most alleles of each benchmark and label that get one; all if null"
+    )
 
 
 class Demo(Settings):

@@ -14,6 +14,8 @@ from geno_pipeline.assets import (  # noqa: E402
     TABLES,
     ablation,
     adapt,
+    benchmarks,
+    calibration,
     dataset,
     evaluation,
     input_files,
@@ -27,7 +29,7 @@ from geno_pipeline.storage import Storage, TableIO  # noqa: E402
 
 storage = Storage(root=str(PROFILE.storage))
 assets = dg.load_assets_from_modules(
-    [reference, variants, dataset, states, model, adapt, evaluation, ablation, release]
+    [reference, variants, dataset, states, model, adapt, calibration, benchmarks, evaluation, ablation, release]
 )
 watched = input_files.INPUT_ASSETS
 executors = {
@@ -42,7 +44,10 @@ DATASET_GROUPS = ("reference", "variants", "windows", "holdouts", "edits")
 
 defs = dg.Definitions(
     assets=[*assets, *watched],
-    asset_checks=[*checks.contract_checks(assets), *dg.load_asset_checks_from_modules([checks, states, evaluation])],
+    asset_checks=[
+        *checks.contract_checks(assets),
+        *dg.load_asset_checks_from_modules([checks, states, calibration, evaluation]),
+    ],
     resources={"storage": storage, TABLES: TableIO(storage=storage)},
     executor=executors[PROFILE.executor],
     jobs=[

@@ -10,6 +10,8 @@ The concept, for a variant in window w, pooled at the token c of its first base:
     surprise_raw = ||ŝ - s'||                         displacement = 1 - cos(ŝ, s) = ||ŝ - s||² / 2   (unit vectors)
     delta_loglik = log p(edited w) - log p(w) up to the pool's end, nats (`encoder.edit_likelihood`)
 
+An evaluation asks the same pass for what it compares with: no_change = ||s - s'||, and both heads of another model.
+
 Alleles are grouped by window, so that each window is encoded once for all of its alleles. The displacement alone needs
 no pass over an edited window.
 """
@@ -41,6 +43,7 @@ from geno_model.scoring.windows import combine, place
 BATCH_EDITS = 64
 OUT_OF_RANGE = "out_of_range"
 HEADS = ("surprise_raw", "displacement", "delta_loglik")
+BASELINES = ("no_change", "random_surprise", "random_displacement")
 
 _ALLELE = ("contig", "pos", "ref", "alt", "edit_type")
 RAW_SCHEMA = pl.Schema(
@@ -83,6 +86,7 @@ def score_raw(
     *,
     policy: WindowPolicy = "most_central",
     heads: Heads = DEFAULT_HEADS,
+    untrained: WorldModel | None = None,
     batch_edits: int = BATCH_EDITS,
     pool: ThreadPoolExecutor | None = None,
     progress: Callable[[int], None] | None = None,
@@ -90,6 +94,7 @@ def score_raw(
     """Raw scores of alleles: one row for each, in their order, with the columns of `RAW_SCHEMA`.
 
     alleles: contig (a name of the genome), pos (1-based), ref, alt, edit_type; normalised, fitting the reference.
+    untrained: a model to compare with; adds the columns `BASELINES`, no_change and this model's two heads.
     batch_edits: alleles that go through the model at once. pool: threads of `window_threads`, a window in each at a
     time, so that their number changes no bit; None makes one for each core. progress: told how many alleles are done,
     window by window.
@@ -104,12 +109,14 @@ def score_raw(
     tell = _in_alleles(progress, windows)
 
     def score_window(window: _Window) -> NDArray[np.float32]:
-        return _score_window(window, encoder, model, heads, batch_edits)
+        return _score_window(window, encoder, model, heads, untrained, batch_edits)
 
     with nullcontext(pool) if pool else window_threads() as threads:
         found = _scores(placed, genome, window_bp, score_window, threads, tell)
     _require_finite(found, heads)
-    columns = [pl.Series(name, values, nan_to_null=True) for name, values in zip(HEADS, found, strict=True)]
+    schema = pl.Schema(RAW_SCHEMA | dict.fromkeys(BASELINES if untrained else (), pl.Float32))
+    names = [name for name in (*HEADS, *BASELINES) if name in schema]
+    columns = [pl.Series(name, values, nan_to_null=True) for name, values in zip(names, found, strict=False)]
     scores = combine(windows.with_columns(columns), policy)
     annotated = context.annotate(
         scores.join(numbered, on="_row", how="left", maintain_order="left").with_columns(
@@ -119,7 +126,7 @@ def score_raw(
     joined = numbered.join(annotated.drop(_ALLELE), on="_row", how="left", maintain_order="left")
     has_window = pl.col("window_start_bp").is_not_null()
     reason = pl.when(~has_window).then(pl.lit(OUT_OF_RANGE)).alias("reason")
-    return joined.with_columns(reason).select(RAW_SCHEMA.names()).cast(RAW_SCHEMA)
+    return joined.with_columns(reason).select(schema.names()).cast(schema)  # pyright: ignore[reportArgumentType]
 
 
 def _in_alleles(progress: Callable[[int], None] | None, windows: pl.DataFrame) -> Callable[[int], None]:
@@ -156,8 +163,8 @@ def _scores(
     threads: ThreadPoolExecutor,
     progress: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """`HEADS` (3, n) of alleles with the window_start_bp that each is scored in, several windows at once."""
-    found = np.full((len(HEADS), rows.height), np.nan, dtype=np.float32)
+    """`HEADS` and `BASELINES` (6, n) of alleles with the window_start_bp that each is scored in, windows at once."""
+    found = np.full((len(HEADS) + len(BASELINES), rows.height), np.nan, dtype=np.float32)
     numbered = rows.with_row_index("_index")
     groups = [members for _, members in numbered.group_by("contig", "window_start_bp", maintain_order=True)]
     n_done, torch_threads = 0, torch.get_num_threads()
@@ -207,9 +214,14 @@ class _Window:
 
 
 def _score_window(
-    window: _Window, encoder: CarbonStateEncoder, model: WorldModel, heads: Heads, batch_edits: int
+    window: _Window,
+    encoder: CarbonStateEncoder,
+    model: WorldModel,
+    heads: Heads,
+    untrained: WorldModel | None,
+    batch_edits: int,
 ) -> NDArray[np.float32]:
-    """`HEADS` (3, n) of the alleles of one window, NaN where not asked: every call of encoder and model is here."""
+    """`HEADS` and `BASELINES` (6, n) of a window's alleles, NaN where not asked: all calls of encoder and models."""
     encoded = encode_window(
         encoder,
         window.bases,
@@ -218,18 +230,24 @@ def _score_window(
         with_targets=heads.surprise,
         with_likelihood=heads.delta_loglik,
     )
-    found = torch.full((len(HEADS), len(window.chains)), torch.nan)
-    if heads.surprise or heads.displacement:
+    found = torch.full((len(HEADS) + len(BASELINES), len(window.chains)), torch.nan)
+
+    def judge(judged: WorldModel, surprise: int, displacement: int) -> None:
         batch = model_batch(encoded, window.chains, window.pool_tokens)
-        device = next(model.parameters()).device
-        parts = [
-            model.predict(batch.rows(index).to(device)) for index in torch.arange(len(found[0])).split(batch_edits)
-        ]
-        predicted = torch.cat(parts)[:, 0].cpu()
+        device = next(judged.parameters()).device
+        rows = torch.arange(len(window.chains)).split(batch_edits)
+        predicted = torch.cat([judged.predict(batch.rows(index).to(device)) for index in rows])[:, 0].cpu()
         if heads.surprise:
-            found[0] = (predicted - encoded.targets).norm(dim=1)
+            found[surprise] = (predicted - encoded.targets).norm(dim=1)
         if heads.displacement:
-            found[1] = (predicted - encoded.reference).square().sum(dim=1) / 2
+            found[displacement] = (predicted - encoded.reference).square().sum(dim=1) / 2
+
+    if heads.surprise or heads.displacement:
+        judge(model, 0, 1)
     if heads.delta_loglik:
         found[2] = encoded.delta_loglik.float()
+    if untrained is not None:
+        if heads.surprise:
+            found[3] = (encoded.reference - encoded.targets).norm(dim=1)
+        judge(untrained, 4, 5)
     return found.numpy()

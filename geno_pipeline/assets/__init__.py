@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, get_type_hints
 
 import dagster as dg
+import polars as pl
 
+from geno_model.genomics.context import Context
 from geno_model.genomics.genome import Genome
 from geno_pipeline.build.corpus import GenomeWithCorpus
 from geno_pipeline.config import active_profile, digest
@@ -98,6 +100,12 @@ def open_genome() -> Genome:
         return open_reference()
     corpus = Genome.open(PROFILE.storage / "corpus" / "corpus.fa", cache_dir=PROFILE.storage)
     return GenomeWithCorpus(open_reference(), corpus)
+
+
+def annotation(gene_annotation: pl.DataFrame, repeat_annotation: pl.DataFrame) -> Context:
+    """What is known about the genome's parts; without gene models every region class is `other`."""
+    genes = gene_annotation if PROFILE.inputs.genes is not None else None
+    return Context.build(genes, repeat_annotation, open_genome())
 
 
 def _with_types(function: Callable[..., Any]) -> Callable[..., Any]:

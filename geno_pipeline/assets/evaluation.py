@@ -1,4 +1,4 @@
-"""Calibration and evaluation of the trained model, on variants that it never saw (spec 4, 5, 6)."""
+"""How good the trained model is: rollouts, cost, and the report that a person reads (group `evaluation`, spec 6)."""
 
 from __future__ import annotations
 
@@ -7,116 +7,30 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import polars as pl
-import polars.selectors as cs
-from scipy.stats import kstest
 
-from geno_model.genomics.context import Context, gc_terciles
-from geno_model.scoring.calibration import Percentiles, calibrate, edit_class, with_percentiles
-from geno_model.scoring.surprise import score_raw
+from geno_model.genomics.context import gc_terciles
+from geno_model.genomics.errors import InputError
 from geno_model.training.loop import predict_table
-from geno_model.training.state_store import read_states
-from geno_pipeline.assets import PROFILE, folder_asset, open_genome, table_asset
+from geno_model.training.state_store import StateStore, read_states
+from geno_pipeline import automation
+from geno_pipeline.assets import PROFILE, folder_asset, open_reference, table_asset
+from geno_pipeline.assets.benchmarks import BENCHMARK_INPUTS, model_key
 from geno_pipeline.assets.model import load_model
-from geno_pipeline.assets.states import open_encoder
-from geno_pipeline.build.calibration import calibration_alleles
-from geno_pipeline.evaluation import benchmarks, rollout
+from geno_pipeline.assets.states import ENCODER
+from geno_pipeline.evaluation import efficiency as cost
+from geno_pipeline.evaluation import rollout
 from geno_pipeline.evaluation.baselines import ridge_predictions, untrained
-from geno_pipeline.evaluation.calibration import calibration_fit
-from geno_pipeline.evaluation.plots import markdown_picture, percentile_histogram, roc, skill_by_k
-from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
-from geno_pipeline.storage import Storage, markdown_table
+from geno_pipeline.evaluation.benchmarks import evaluated, figures
+from geno_pipeline.evaluation.calibration import calibration_fit, reliability
+from geno_pipeline.evaluation.history import read_metrics, regressions
+from geno_pipeline.evaluation.other_scores import read_scores
+from geno_pipeline.evaluation.plots import markdown_picture, skill_by_k
+from geno_pipeline.evaluation.populations import by_population
+from geno_pipeline.evaluation.report import PLOTS, ReportInputs, provenance, write_report
+from geno_pipeline.storage import Storage
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def annotation(gene_annotation: pl.DataFrame, repeat_annotation: pl.DataFrame) -> Context:
-    """What is known about the genome's parts; without gene models every region class is `other`."""
-    genes = gene_annotation if PROFILE.inputs.genes is not None else None
-    return Context.build(genes, repeat_annotation, open_genome())
-
-
-@table_asset(
-    "calibration", settings=[PROFILE.calibration, PROFILE.mix, PROFILE.seed], deps=["checkpoint", "reference_genome"]
-)
-def calibration_scores(
-    context: dg.AssetExecutionContext,
-    storage: Storage,
-    gnomad_variants: pl.DataFrame,
-    clinvar_variants: pl.DataFrame,
-    reference_windows: pl.DataFrame,
-    holdout_regions: pl.DataFrame,
-    gene_annotation: pl.DataFrame,
-    repeat_annotation: pl.DataFrame,
-) -> pl.DataFrame:
-    """Raw surprise of common, and so mostly harmless, variants: what is normal, by kind of place in the genome."""
-    alleles = calibration_alleles(
-        gnomad_variants,
-        clinvar_variants,
-        reference_windows,
-        holdout_regions,
-        fraction=PROFILE.mix.calibration_fraction,
-        min_af=PROFILE.mix.min_af,
-        max_rows=PROFILE.calibration.max_rows,
-        seed=PROFILE.seed,
-    )
-    where = annotation(gene_annotation, repeat_annotation)
-    raw = score_raw(
-        alleles,
-        open_genome(),
-        open_encoder(storage),
-        load_model(storage),
-        where,
-        policy=PROFILE.calibration.window_policy,
-    )
-    context.add_asset_metadata({"alleles_chosen": alleles.height, "out_of_range": raw["reason"].count()})
-    both = pl.concat([raw, alleles.select(cs.starts_with("af_"))], how="horizontal")
-    return both.filter(pl.col("reason").is_null()).drop("window_start_bp", "delta_loglik", "reason")
-
-
-@table_asset("calibration", settings=[PROFILE.mix.min_af])
-def calibration(calibration_scores: pl.DataFrame) -> pl.DataFrame:
-    """From raw surprise to a percentile among common variants of the same kind of place; backs off where few."""
-    edges = gc_terciles(calibration_scores["gc"].to_numpy())
-    return calibrate(calibration_scores, edges, min_af=PROFILE.mix.min_af)
-
-
-@dg.asset_check(
-    asset="calibration",
-    blocking=True,
-    additional_ins={"calibration_scores": dg.AssetIn("calibration_scores", input_manager_key="tables")},
-    description="Percentiles of a bucket's own n variants are uniform: Kolmogorov-Smirnov distance up to 0.02 + 1 / n.",
-)
-def uniform(calibration: pl.DataFrame, calibration_scores: pl.DataFrame) -> dg.AssetCheckResult:
-    """Look every calibration variant up in the table that was made from them."""
-    edges = gc_terciles(calibration_scores["gc"].to_numpy())
-    found = with_percentiles(calibration_scores, Percentiles(calibration), edges)
-    by_bucket = found.group_by(edit_class(found["edit_type"]).alias("edit_class"), "bucket_id")
-    beyond = [float(kstest(part["surprise"], "uniform").statistic) - 1 / part.height for _, part in by_bucket]  # type: ignore[attr-defined]
-    return dg.AssetCheckResult(
-        passed=max(beyond) <= 0.02, metadata={"ks_distance_less_1_over_n": max(beyond), "buckets": calibration.height}
-    )
-
-
-@table_asset("evaluation", deps=["checkpoint", "reference_genome"])
-def clinvar_scores(
-    context: dg.AssetExecutionContext,
-    storage: Storage,
-    holdout_clinvar: pl.DataFrame,
-    calibration: pl.DataFrame,
-    calibration_scores: pl.DataFrame,
-    gene_annotation: pl.DataFrame,
-    repeat_annotation: pl.DataFrame,
-) -> pl.DataFrame:
-    """Scores of judged variants that were kept away from training: do pathogenic ones surprise the model more?"""
-    where = annotation(gene_annotation, repeat_annotation)
-    policy = PROFILE.calibration.window_policy
-    raw = score_raw(holdout_clinvar, open_genome(), open_encoder(storage), load_model(storage), where, policy=policy)
-    both = pl.concat([raw, holdout_clinvar.select("label", "is_coding", "stars")], how="horizontal")
-    context.add_asset_metadata({"out_of_range": raw["reason"].count()})
-    kept = both.filter(pl.col("reason").is_null())
-    return with_percentiles(kept, Percentiles(calibration), gc_terciles(calibration_scores["gc"].to_numpy())).drop(
-        "gc", "window_start_bp", "delta_loglik", "reason"
-    )
+REPORT, RELEASE = "eval_report", "model_release"
 
 
 @table_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "training_states", "validation_states"])
@@ -140,48 +54,103 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.
     return table
 
 
-@folder_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "encoder_identity"])
+@table_asset(
+    "evaluation",
+    settings=[PROFILE.calibration.window_policy],
+    deps=["checkpoint", "encoder_identity", ENCODER, "training_states", "reference_genome"],
+)
+def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_scores: pl.DataFrame) -> pl.DataFrame:
+    """What a score costs on this machine: seconds and memory for one variant and for batches, and tokens of DNA run."""
+    subject = cost.Subject(
+        encoder=storage.path / ENCODER,
+        identity=storage.path / "encoder_identity",
+        checkpoint=storage.path / "checkpoint",
+        states=storage.path / "training_states",
+        fasta=PROFILE.input_path(PROFILE.inputs.reference),
+        cache_dir=PROFILE.storage,
+        policy=PROFILE.calibration.window_policy,
+    )
+    context.add_asset_metadata(cost.machine())
+    return cost.efficiency(subject, calibration_scores.select("contig", "pos", "ref", "alt", "edit_type"))
+
+
+@folder_asset(
+    "evaluation",
+    settings=[PROFILE.evaluation, PROFILE.inputs.other_scores],
+    deps=["checkpoint", "encoder_identity", "training_states", *BENCHMARK_INPUTS],
+)
 def eval_report(
-    context: dg.AssetExecutionContext,
     storage: Storage,
+    benchmark_alleles: pl.DataFrame,
     clinvar_scores: pl.DataFrame,
+    brca_scores: pl.DataFrame,
+    traitgym_scores: pl.DataFrame,
+    zero_shot_scores: pl.DataFrame,
     calibration: pl.DataFrame,
     calibration_scores: pl.DataFrame,
     rollout_fidelity: pl.DataFrame,
-    holdout_clinvar: pl.DataFrame,
+    efficiency: pl.DataFrame,
     variant_accounting: pl.DataFrame,
     mix_report: pl.DataFrame,
     reference_windows: pl.DataFrame,
 ) -> dg.MaterializeResult:
-    """The report a person reads: is the model better than no change, does it tell pathogenic from benign, on what n."""
-    ranked = benchmarks.clinvar_benchmarks(clinvar_scores, holdout_clinvar, PROFILE.evaluation.bootstrap, PROFILE.seed)
+    """The report a person reads: is it better than no change, than the encoder alone, than no model, and on what n."""
+    settings, seed = PROFILE.evaluation, PROFILE.seed
+    others, notes = _other_scores()
+    scores = pl.concat([clinvar_scores, brca_scores, traitgym_scores]).unique(["contig", "pos", "ref", "alt"])
+    rows = evaluated(benchmark_alleles, scores, zero_shot_scores, calibration_scores, others)
+    other_names = () if others is None else tuple(others.columns[4:])
+    gc_edges = gc_terciles(calibration_scores["gc"].to_numpy())
     inputs = ReportInputs(
         profile=PROFILE.name,
         synthetic=PROFILE.synthetic,
         has_annotation=PROFILE.inputs.genes is not None,
         rollout=rollout_fidelity,
-        calibration=calibration_fit(calibration_scores, calibration, gc_terciles(calibration_scores["gc"].to_numpy())),
-        benchmarks=ranked,
-        scores=clinvar_scores,
-        holdout=holdout_clinvar,
+        figures=figures(rows, other_names, settings.bootstrap, seed),
+        rows=rows,
+        populations=by_population(rows, settings.bootstrap, seed),
+        calibration=calibration_fit(calibration_scores, calibration, gc_edges),
+        reliability=reliability(calibration_scores, gc_edges, min_af=PROFILE.mix.min_af, seed=seed),
+        efficiency=efficiency,
+        machine=cost.machine(),
         accounting=variant_accounting,
         mix=mix_report.filter(pl.col("by") == "source").drop("by").rename({"value": "source"}),
-        provenance=provenance(REPOSITORY, profile_sha256=PROFILE.digest),
-        facts={"windows kept": f"{reference_windows.height:,}", **an_note()},
+        provenance=provenance(
+            REPOSITORY,
+            profile_sha256=PROFILE.digest,
+            model_key=model_key(storage),
+            training_states=StateStore(storage.path / "training_states").snapshot,
+        ),
+        evaluated=automation.evaluated_now(),
+        facts={"windows kept": f"{reference_windows.height:,}", **an_note(), **notes},
+        last=read_metrics(storage.path / REPORT),
+        released=read_metrics(storage.path / RELEASE),
     )
-    with storage.fresh_folder("eval_report") as folder:
-        write_report(folder, inputs)
-        ranked.write_parquet(folder / "benchmarks.parquet")
-    overall = rollout.overall(rollout_fidelity)
-    return storage.folder_result(
-        "eval_report",
-        {
-            "skill_holdout_chr": overall["skill"] if overall else float("nan"),
-            "benchmarks": dg.MetadataValue.md(markdown_table(ranked)),
-            "roc": dg.MetadataValue.md(markdown_picture(roc(clinvar_scores), "ROC curves")),
-            "percentiles": dg.MetadataValue.md(markdown_picture(percentile_histogram(clinvar_scores), "percentiles")),
-        },
-    )
+    with storage.fresh_folder(REPORT) as folder:
+        metrics = write_report(folder, inputs)
+        inputs.figures.ranking.write_parquet(folder / "benchmarks.parquet")
+    return storage.folder_result(REPORT, {"verdict": metrics["verdict"], **_shown(storage.path / REPORT)})
+
+
+def _shown(folder: Path) -> dict[str, dg.MetadataValue]:
+    """What the UI shows of a report: its first screen and its pictures, and where the page is."""
+    first = (folder / "eval_report.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    pictures = {
+        path.stem: dg.MetadataValue.md(markdown_picture(path.read_bytes(), path.stem.replace("_", " ")))
+        for path in sorted((folder / PLOTS).glob("*.png"))
+    }
+    page = dg.MetadataValue.path(str(folder / "eval_report.html"))
+    return {"first_screen": dg.MetadataValue.md(first), "page": page, **pictures}
+
+
+def _other_scores() -> tuple[pl.DataFrame | None, dict[str, str]]:
+    """Scores of other models, if the profile has any; a table that cannot be used costs nothing but a line."""
+    if PROFILE.inputs.other_scores is None:
+        return None, {}
+    try:
+        return read_scores(PROFILE.input_path(PROFILE.inputs.other_scores), open_reference()), {}
+    except InputError as error:
+        return None, {"scores of other models": f"left out: {error}"}
 
 
 def an_note() -> dict[str, str]:
@@ -206,3 +175,15 @@ def skill_above_zero(storage: Storage) -> dg.AssetCheckResult:
         description=f"Expected a skill above 0 (no change) on holdout-chr at K = 1, found {skill}.",
         metadata={"skill": float("nan") if skill is None else float(skill)},
     )
+
+
+@dg.asset_check(
+    asset="eval_report",
+    description="No AUROC of a head is more than 0.02, and no skill more than 0.05, below that of the last release.",
+)
+def no_regression(storage: Storage) -> dg.AssetCheckResult:
+    """Compare the report with the one in the release folder. It stops nothing: a person decides."""
+    released, now = (read_metrics(storage.path / folder) for folder in (RELEASE, REPORT))
+    worse = regressions(released, now) if now else []
+    first = "There is no release to compare with." if released is None else "Nothing is worse."
+    return dg.AssetCheckResult(passed=not worse, description=" ".join(worse) or first, metadata={"worse": len(worse)})

@@ -58,6 +58,9 @@ def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
     return [PROFILE.input_path(path) for path in several]
 
 
+BENCHMARKS = _paths(
+    [path for name in ("brca1", "brca2", "traitgym", "other_scores") if (path := getattr(PROFILE.inputs, name))]
+)
 INPUT_ASSETS = (
     []
     if PROFILE.synthetic
@@ -65,6 +68,12 @@ INPUT_ASSETS = (
         input_asset("reference", _paths(PROFILE.inputs.reference), "The reference genome's FASTA."),
         input_asset("gnomad", _paths(PROFILE.inputs.gnomad), "Population sites with frequencies, VCF or BCF."),
         input_asset("clinvar", _paths(PROFILE.inputs.clinvar), "The ClinVar release, VCF."),
+        input_asset("benchmark", BENCHMARKS, "Tables of the benchmarks and of other models' scores; none is allowed."),
+        input_asset(
+            "frequency",
+            _paths(PROFILE.inputs.frequencies or PROFILE.inputs.gnomad),
+            "Site files to look benchmark alleles up in.",
+        ),
         input_asset("phased", _paths(PROFILE.inputs.phased), "Phased genotypes, VCF or BCF."),
         input_asset("genes", _paths(PROFILE.inputs.genes), "Gene models, GTF or GFF3; none is allowed."),
         input_asset("corpus", _paths(PROFILE.inputs.corpus), "Sequences without coordinates; none is allowed."),

@@ -7,8 +7,7 @@ import polars as pl
 
 from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.genomics.context import gc_terciles
-from geno_pipeline.assets import PROFILE, folder_asset
-from geno_pipeline.assets.evaluation import annotation
+from geno_pipeline.assets import PROFILE, annotation, folder_asset
 from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.build.release import ReleaseParts, assemble
 from geno_pipeline.evaluation import rollout

@@ -75,6 +75,20 @@ def ingest_gnomad(
     return in_contig_order(alleles.cast({"af": pl.Float32}), contigs), ledger.table()
 
 
+def frequencies_of(
+    wanted: pl.DataFrame, paths: Iterable[Path], genome: Genome, *, an_where_af_missing: int | None = None
+) -> pl.DataFrame:
+    """Frequencies, rare ones too, of the alleles `wanted` (KEY): KEY, af and those of nine populations, in no order.
+
+    Of an allele that stands in several files the first one's count. Files are streamed; see `ingest_gnomad`.
+    """
+    contigs = wanted["contig"].unique().to_list()
+    found = [_File(path, genome, an_where_af_missing).find(wanted, contigs) for path in paths]
+    columns = [name for name in GnomadVariants.empty().columns if name != "edit_type"]
+    all_found = pl.concat([_no_alleles(counts=True), *found]).filter(pl.col("af").is_finite())
+    return all_found.unique(KEY, keep="first", maintain_order=True).select(columns).cast({"af": pl.Float32})
+
+
 @dataclass
 class _File:
     """A site file; `contigs` are those on which the first pass found alleles that can be judged."""
@@ -105,7 +119,7 @@ class _File:
             raise _no_frequency(self.path, fields)
         return pl.concat(found)
 
-    def rare(self, wanted: pl.DataFrame, contigs: Collection[str]) -> pl.DataFrame:
+    def find(self, wanted: pl.DataFrame, contigs: Collection[str]) -> pl.DataFrame:
         """Those of the alleles `wanted` (KEY) that this file has, each once."""
         by_contig = {str(contig): keys for (contig,), keys in wanted.group_by("contig")}
         found = [_no_alleles(counts=True)]
@@ -161,7 +175,7 @@ def _copies(files: list[_File], common: list[pl.DataFrame], shared: list[str]) -
     parts = []
     for file, part in zip(files, own, strict=True):
         elsewhere = wanted.filter(pl.col("contig").is_in(list(file.contigs))).join(part, on=KEY, how="anti")
-        parts += [part, file.rare(elsewhere, shared)]
+        parts += [part, file.find(elsewhere, shared)]
     return pl.concat(parts)
 
 

@@ -25,6 +25,7 @@ from geno_pipeline.build.hashing import ALLELE_KEY
 
 MODEL_FILES = ("predictor.safetensors", "action_encoder.safetensors", "model.json")
 REPORT_FILES = ("eval_report.md", "eval_report.html", "eval_metrics.json")
+PLOTS = "plots"
 RESEARCH_LINE = "A research tool, not a clinical diagnostic. If a result concerns you, talk to a genetic counsellor."
 
 
@@ -54,6 +55,7 @@ def assemble(folder: Path, parts: ReleaseParts) -> str:
     for source, names in ((parts.checkpoint, MODEL_FILES), (parts.report, REPORT_FILES)):
         for name in names:
             shutil.copyfile(source / name, folder / name)
+    shutil.copytree(parts.report / PLOTS, folder / PLOTS)
     shutil.copytree(parts.encoder, folder / "encoder")
     if parts.contract.context == "pool":
         shutil.copyfile(parts.sixmer_states, folder / SIXMER_STATES)

@@ -1,6 +1,6 @@
-"""How well percentiles fit: each kind of edit among all edits and among its own, each population against all (spec 5).
+"""How well percentiles fit: by kind of edit, by population, and for variants that they were not made of (spec 5, 6).
 
-Belongs here: the distances and the report's section about them. Does not: making or using the tables
+Belongs here: the distances, and the report's section about them. Does not: making or using the tables
 (`geno_model.scoring.calibration`).
 
 Percentiles that fit are uniform: the Kolmogorov-Smirnov distance of a kind of edit is then small, about 1.36 / sqrt(n)
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import kstest
+from scipy.stats import binomtest, kstest
 
 from data_contracts.calibration import ANY_EDIT, EVERYONE, INDEL, SUBSTITUTION
 from geno_model.genomics.context import GcEdges
-from geno_model.scoring.calibration import Percentiles, edit_class, percentile, with_percentiles
+from geno_model.scoring.calibration import Percentiles, calibrate, edit_class, percentile, with_percentiles
+from geno_pipeline.build.hashing import ALLELE_KEY, stable_hash
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Table
 
 _CHANCE = 1.358  # of the Kolmogorov distribution at 5 %, over sqrt(n)
@@ -47,6 +48,32 @@ def calibration_fit(scores: pl.DataFrame, calibration: pl.DataFrame, gc_edges: G
         ("ks", "ks_chance", "median", "shift"), pl.Float64
     )
     return pl.DataFrame(rows, schema=schema)
+
+
+def reliability(scores: pl.DataFrame, gc_edges: GcEdges, *, min_af: float, seed: int) -> pl.DataFrame:
+    """Whether a share p of unseen variants is up to percentile p: edits, expected, observed, low, high, n.
+
+    The calibration's variants are cut in two by a hash. Each half is looked up in tables made of the other, and for
+    each p from 0.05 to 0.95 the share of percentiles up to p is counted, with its 95 % (Wilson) interval.
+    """
+    is_first = stable_hash(scores, ALLELE_KEY, seed=seed, purpose="reliability") % 2 == 0
+    halves = [scores.filter(chosen) for chosen in (is_first, ~is_first)]
+    schema = {"edits": pl.String, **dict.fromkeys(("expected", "observed", "low", "high"), pl.Float64), "n": pl.Int64}
+    if min(half.height for half in halves) == 0:
+        return pl.DataFrame(schema=schema)
+    found = [
+        with_percentiles(own, Percentiles(calibrate(other, gc_edges, min_af=min_af)), gc_edges)
+        for own, other in (halves, halves[::-1])
+    ]
+    both = pl.concat([part.select("surprise", edits=edit_class(part["edit_type"])) for part in found])
+    rows = []
+    for edits in (SUBSTITUTION, INDEL):
+        values = both.filter(pl.col("edits") == edits)["surprise"].to_numpy()
+        for expected in np.arange(5, 100, 5) / 100 if len(values) else ():
+            n_below = int((values <= expected).sum())
+            interval = binomtest(n_below, len(values)).proportion_ci(method="wilson")
+            rows.append((edits, float(expected), n_below / len(values), interval.low, interval.high, len(values)))
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def calibration_section(fit: pl.DataFrame) -> list[Block]:

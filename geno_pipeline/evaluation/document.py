@@ -3,7 +3,7 @@
 Belongs here: blocks and their two renderings. Does not belong here: what a report says (`report`).
 
 The HTML asks for nothing from outside (style inside, pictures as data addresses). The Markdown has the same words and
-tables; of a picture it has the caption.
+tables; a picture is a file beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; p
   color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.6rem; margin: .5rem 0; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
+h3 { font-size: 1.02rem; margin: 1.25rem 0 .4rem; }
 .notice { border-left: 4px solid #D55E00; background: #fdf1ea; padding: .5rem 1rem; margin: .75rem 0; }
 .answer { border-left: 4px solid #0072B2; background: #eaf3fa; padding: .75rem 1rem; margin: .75rem 0;
   font-size: 1.15rem; }
@@ -34,9 +35,10 @@ LONG_CELL = 40
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A section's title."""
+    """A section's title (level 2), or that of a part of one (3)."""
 
     text: str
+    level: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG with its caption."""
+    """A PNG with its caption; `name` is that of its file."""
 
+    name: str
     png: bytes
     caption: str
 
@@ -66,9 +69,9 @@ class Picture:
 Block = Heading | Paragraph | Table | Picture
 
 
-def to_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The page as Markdown."""
-    return "\n\n".join([f"# {title}", *(_markdown(block) for block in blocks)]) + "\n"
+def to_markdown(title: str, blocks: Sequence[Block], plots: str) -> str:
+    """The page as Markdown; plots: folder of the pictures, as seen from the page."""
+    return "\n\n".join([f"# {title}", *(_markdown(block, plots) for block in blocks)]) + "\n"
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
@@ -79,30 +82,30 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def _markdown(block: Block) -> str:
+def _markdown(block: Block, plots: str) -> str:
     match block:
-        case Heading(text):
-            return f"## {text}"
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
         case Paragraph(text, kind):
             return f"> **{text}**" if kind else text
         case Table(columns, rows):
             lines = [columns, ["---"] * len(columns), *rows]
             return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        case Picture(_, caption):
-            return f"*{caption} (picture in eval_report.html)*"
+        case Picture(name, _, caption):
+            return f"![{caption}]({plots}/{name}.png)\n\n*{caption}*"
 
 
 def _html(block: Block) -> str:
     match block:
-        case Heading(text):
-            return f"<h2>{html.escape(text)}</h2>"
+        case Heading(text, level):
+            return f"<h{level}>{html.escape(text)}</h{level}>"
         case Paragraph(text, kind):
             return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
         case Table(columns, rows):
             head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
             lines = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
             return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
-        case Picture(png, caption):
+        case Picture(_, png, caption):
             text = html.escape(caption)
             return f'<figure><img src="{data_uri(png)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 

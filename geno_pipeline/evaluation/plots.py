@@ -1,4 +1,4 @@
-"""Pictures of the report: skill by number of edits, ROC curves, percentile histograms, one plain curve (spec 6).
+"""Pictures of the report: skill by number of edits, ROC and PR curves, percentiles, reliability (spec 6).
 
 Belongs here: figures from tables, as PNG bytes. Does not belong here: computing what they show.
 
@@ -11,20 +11,32 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from geno_pipeline.evaluation.benchmarks import HEADS, TRACKS
-from geno_pipeline.evaluation.metrics import roc_curve
+from data_contracts.benchmark_alleles import TRACKS
+from geno_pipeline.evaluation.benchmarks import CONSEQUENCE, DISPLACEMENT, DISTANCE, NO_CHANGE, SURPRISE, ZERO_SHOT
+from geno_pipeline.evaluation.metrics import pr_curve, roc_curve
 from geno_pipeline.evaluation.rollout import ALL
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
-SERIES = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"))
+SKY, BLACK = "#56B4E9", "#000000"
+SERIES: tuple[tuple[str, str, Any], ...] = (
+    (BLUE, "o", "-"),
+    (ORANGE, "s", "--"),
+    (GREEN, "^", "-."),
+    (PURPLE, "D", ":"),
+    (SKY, "v", (0, (5, 1, 1, 1, 1, 1))),
+    (BLACK, "x", (0, (8, 2))),
+)
+DRAWN = (SURPRISE, DISPLACEMENT, ZERO_SHOT, NO_CHANGE, DISTANCE, CONSEQUENCE)
 DPI = 110
 
 
@@ -55,39 +67,32 @@ def skill_by_k(rollout: pl.DataFrame) -> bytes:
     return _png(figure)
 
 
-def roc(scores: pl.DataFrame) -> bytes:
-    """ROC curves of every head, one panel a ClinVar track.
+def roc(rows: pl.DataFrame) -> bytes:
+    """ROC curves of both heads and of what they must beat, one panel a benchmark that has both classes.
 
     Args:
-        scores: `clinvar_scores`.
+        rows: `benchmarks.evaluated`.
     """
-    figure, panels = _figure(len(TRACKS), panel_width=4.6)
-    for axes, (track, in_track) in zip(panels, TRACKS.items(), strict=True):
-        rows = scores.filter(in_track)
-        n_positive = int(rows["label"].sum())
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="chance")
-        if 0 < n_positive < rows.height:
-            for (head, column), (colour, _, line) in zip(HEADS.items(), SERIES, strict=False):
-                false, true = roc_curve(rows["label"].to_numpy(), rows[column].to_numpy())
-                axes.plot(false, true, color=colour, linestyle=line, label=head)
-        axes.set(xlabel="false positive rate (B/LB)", ylabel="true positive rate (P/LP)", aspect="equal")
-        axes.set_title(f"{track}: {n_positive:,} P/LP, {rows.height - n_positive:,} B/LB")
-        axes.legend(loc="lower right")
-    return _png(figure)
+    return _curves(rows, roc_curve, "false positive rate", "true positive rate", chance=lambda share: [0.0, 1.0])
 
 
-def percentile_histogram(scores: pl.DataFrame) -> bytes:
-    """Surprise percentiles of P/LP and B/LB alleles, one panel a track; common variants would lie flat at 1.
+def precision_recall(rows: pl.DataFrame) -> bytes:
+    """Precision by recall, as `roc`; chance is the share of positives."""
+    return _curves(rows, pr_curve, "recall (true positive rate)", "precision", chance=lambda share: [share, share])
+
+
+def percentile_histogram(rows: pl.DataFrame) -> bytes:
+    """Surprise percentiles of both classes, one panel a benchmark; common variants would lie flat at 1.
 
     Args:
-        scores: `clinvar_scores`.
+        rows: `benchmarks.evaluated`.
     """
-    figure, panels = _figure(len(TRACKS))
+    groups = _labelled(rows)
+    figure, panels = _figure(len(groups))
     edges = np.linspace(0, 1, 21)
-    for axes, (track, in_track) in zip(panels, TRACKS.items(), strict=True):
-        rows = scores.filter(in_track)
-        for label, name, (colour, _, line) in ((1, "P/LP", SERIES[1]), (0, "B/LB", SERIES[0])):
-            values = rows.filter(pl.col("label") == label)["surprise"].to_numpy()
+    for axes, (track, group) in zip(panels, groups.items(), strict=False):
+        for label, name, (colour, _, line) in ((1, "harmful", SERIES[1]), (0, "harmless", SERIES[0])):
+            values = group.filter((pl.col("label") == label) & pl.col(SURPRISE).is_finite())[SURPRISE].to_numpy()
             if len(values):
                 density, _ = np.histogram(values, edges, density=True)
                 axes.stairs(
@@ -98,6 +103,60 @@ def percentile_histogram(scores: pl.DataFrame) -> bytes:
         axes.set_title(track)
         axes.legend()
     return _png(figure)
+
+
+def reliability(table: pl.DataFrame) -> bytes:
+    """Share of unseen common variants up to each percentile, with 95 % intervals; what fits lies on the diagonal.
+
+    Args:
+        table: of `calibration.reliability`.
+    """
+    figure, (axes,) = _figure(1)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="fits")
+    for place, ((edits,), rows) in enumerate(table.group_by("edits", maintain_order=True)):
+        colour, marker, line = SERIES[place]
+        x, y = rows["expected"].to_numpy(), rows["observed"].to_numpy()
+        error = np.maximum(np.stack([y - rows["low"].to_numpy(), rows["high"].to_numpy() - y]), 0)
+        label = f"{edits} (n = {rows['n'][0]:,})"
+        axes.errorbar(x + 0.004 * place, y, yerr=error, color=colour, marker=marker, linestyle=line, capsize=2,
+                      markersize=4, label=label)  # fmt: skip
+    axes.set(xlabel="percentile", ylabel="share of unseen common variants up to it", xlim=(0, 1), ylim=(0, 1))
+    axes.set_title("Are percentiles what they say?")
+    axes.legend()
+    return _png(figure)
+
+
+def _curves(
+    rows: pl.DataFrame,
+    curve: Callable[[NDArray[np.generic], NDArray[np.generic]], tuple[NDArray[np.float64], NDArray[np.float64]]],
+    x_name: str,
+    y_name: str,
+    chance: Callable[[float], list[float]],
+) -> bytes:
+    groups = _labelled(rows)
+    figure, panels = _figure(len(groups), panel_width=4.6)
+    for axes, (track, group) in zip(panels, groups.items(), strict=False):
+        n_positive = int(group["label"].sum())
+        axes.plot(
+            [0, 1], chance(n_positive / group.height), color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="chance"
+        )
+        for score, (colour, _, line) in zip(DRAWN, SERIES, strict=True):
+            judged = group.filter(pl.col(score).is_finite())
+            if judged["label"].n_unique() == 2:
+                x, y = curve(judged["label"].to_numpy(), judged[score].to_numpy())
+                axes.plot(x, y, color=colour, linestyle=line, label=score, drawstyle="default")
+        axes.set(xlabel=x_name, ylabel=y_name, aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set_title(f"{track}: {n_positive:,} positive, {group.height - n_positive:,} negative")
+        axes.legend(fontsize=7)
+    return _png(figure)
+
+
+def _labelled(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Rows with a label that take part, by benchmark; one empty panel where there are none."""
+    used = rows.filter(pl.col("reason").is_null() & pl.col("label").is_not_null())
+    found = {track: used.filter(pl.col("track") == track) for track in TRACKS}
+    both = {track: group for track, group in found.items() if group["label"].n_unique() == 2}
+    return both or {"no benchmark with both classes": used.clear()}
 
 
 def line(x: Sequence[float], y: Sequence[float], x_name: str, y_name: str) -> bytes:
@@ -124,9 +183,11 @@ def data_uri(png: bytes) -> str:
 
 
 def _figure(n_panels: int, panel_width: float = 6.0) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(panel_width * n_panels + 0.5, 4.4), dpi=DPI, layout="constrained")
+    n_columns = min(n_panels, 2)
+    n_rows = -(-n_panels // n_columns)
+    figure = Figure(figsize=(panel_width * n_columns + 0.5, 4.4 * n_rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = [figure.add_subplot(1, n_panels, place + 1) for place in range(n_panels)]
+    panels = [figure.add_subplot(n_rows, n_columns, place + 1) for place in range(n_panels)]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#dddddd", linewidth=0.6)

@@ -129,3 +129,19 @@ def test_a_model_that_says_no_change_is_surprised_by_the_change_itself(genome: G
     before, after = encoder.encode_batch(np.stack([window, edited]), [locus, locus])
     assert row["surprise_raw"] == pytest.approx(float((after - before).norm()), abs=1e-6)
     assert row["surprise_raw"] > 1e-4
+
+
+def test_an_evaluation_gets_no_change_and_another_models_heads_from_the_same_pass(genome, encoder, alleles) -> None:
+    sixmers, context = encoder.sixmer_embeddings(), Context.build(None, None, genome)
+    model, other = random_model(sixmers), random_model(sixmers)
+    torch.nn.init.normal_(other.predictor.out[-1].get_parameter("weight"), std=0.3)
+    torch.manual_seed(1)
+    still = WorldModel(model_config("demo", sixmers.shape[1], "locus"), sixmers).eval()  # predicts no change
+    both = score_raw(alleles, genome, encoder, model, context, untrained=other)
+    assert both.select(RAW_SCHEMA.names()).equals(score_raw(alleles, genome, encoder, model, context))
+    alone = score_raw(alleles, genome, encoder, other, context)
+    assert both["random_surprise"].equals(alone["surprise_raw"]) and both["random_surprise"].drop_nulls().len() == 10
+    assert both["random_displacement"].equals(alone["displacement"])
+    assert not both["random_surprise"].equals(both["surprise_raw"])
+    of_still = score_raw(alleles, genome, encoder, still, context)["surprise_raw"]
+    np.testing.assert_allclose(both["no_change"].drop_nulls(), of_still.drop_nulls(), atol=1e-6)

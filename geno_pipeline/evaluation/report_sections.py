@@ -1,0 +1,301 @@
+"""The sections of the report below its first screen (spec 6).
+
+Belongs here: the words and tables of one section each, from tables that are made elsewhere. Does not: the first screen
+(`first_screen`), the order of the sections and the files (`report`), computing a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from data_contracts.benchmark_alleles import BRCA1, BRCA2, TRAITGYM
+from geno_pipeline.evaluation import plots
+from geno_pipeline.evaluation.benchmarks import CONSEQUENCE, GROUPS, HEADS, NO_CHANGE, SURPRISE, ZERO_SHOT, Figures
+from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table
+from geno_pipeline.evaluation.history import MOST_WORSE
+from geno_pipeline.evaluation.rollout import ALL
+from geno_pipeline.evaluation.wording import anything, area, figure, number, signed
+
+SHORT = (*HEADS, ZERO_SHOT, NO_CHANGE, CONSEQUENCE)
+"""Scores of the sub-tables; the metrics file has all of them."""
+
+
+def change_section(changes: pl.DataFrame, worse: Sequence[str], *, has_earlier: bool, released: bool) -> list[Block]:
+    """What has moved since the last report, and what is worse than the last release."""
+    blocks: list[Block] = [Heading("Since the last report")]
+    if not has_earlier:
+        blocks.append(Paragraph("This is the first report here."))
+    else:
+        rows = [
+            [row["figure"], row["of"], f"{row['before']:.3f}", f"{row['now']:.3f}", f"{row['change']:+.3f}"]
+            + [f"{row['n_before']:,}", f"{row['n_now']:,}"]
+            for row in changes.iter_rows(named=True)
+        ]
+        blocks.append(Table(["figure", "of", "before", "now", "change", "n before", "n now"], rows))
+    limits = " and ".join(f"{limit:.2f} {name}" for name, limit in MOST_WORSE.items())
+    if not released:
+        blocks.append(Paragraph("There is no release yet to compare with."))
+    elif worse:
+        blocks += [Paragraph(f"Worse than the last release by more than {limits}:"), *map(Paragraph, worse)]
+    else:
+        blocks.append(Paragraph(f"Nothing is worse than in the last release by more than {limits}."))
+    return blocks
+
+
+def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
+    """Every score on every benchmark, the curves, what took part."""
+    columns = ["alleles", "score", "AUROC (95 % interval)", "AUPRC (95 % interval)", "share positive", "n", "excluded"]
+    blocks: list[Block] = [
+        Heading("Benchmarks: harmful against harmless"),
+        Paragraph(
+            "ClinVar: P/LP against B/LB, coding by ClinVar's own consequence. BRCA1 and BRCA2: loss of function "
+            "against the rest of a saturation screen. TraitGym: causal regulatory variants against matched controls. "
+            "A higher score means more harmful; AUROC of chance is 0.5, AUPRC of chance the share of positives. "
+            "Excluded are alleles that this score does not have. Alleles that training or calibration met take no part; of BRCA1, "
+            "BRCA2 and TraitGym the DNA around them was not held out."
+        ),
+    ]
+    kinds = figures.ranking.filter(pl.col("family") == "kind")
+    for track in GROUPS:
+        table = kinds.filter(pl.col("track") == track)
+        if table["auroc"].null_count() == table.height:
+            reasons = ", ".join(
+                table.filter(pl.col("subset") == "all")["note"].drop_nulls().unique(maintain_order=True)
+            )
+            blocks += [Heading(track, 3), Paragraph(f"No figures: {reasons}.")]
+            continue
+        cells = [
+            [row["subset"], row["score"], area(row, "auroc"), "" if row["note"] else area(row, "auprc")]
+            + [_share(row), f"{row['n_positive']:,} + {row['n_negative']:,}", f"{row['n_excluded']:,}"]
+            for row in table.iter_rows(named=True)
+        ]
+        blocks += [Heading(track, 3), Table(columns, cells)]
+    blocks += [
+        Picture("roc", plots.roc(rows), "ROC curves by benchmark; n in the titles"),
+        Picture("precision_recall", plots.precision_recall(rows), "Precision and recall by benchmark; n in the titles"),
+        Picture("percentiles", plots.percentile_histogram(rows), "Surprise percentiles by class; n in the legends"),
+    ]
+    return [*blocks, *_sub_tables(figures), *_screens(figures), *_agreement(figures), *_counts(figures)]
+
+
+def _sub_tables(figures: Figures) -> list[Block]:
+    blocks: list[Block] = []
+    rest = figures.ranking.filter((pl.col("family") != "kind") & pl.col("score").is_in(SHORT))
+    for (family,), table in rest.group_by("family", maintain_order=True):
+        rows = []
+        for (track, subset), group in table.group_by("track", "subset", maintain_order=True):
+            by_score = {row["score"]: row for row in group.iter_rows(named=True)}
+            first = by_score[SURPRISE]
+            if track in ("ClinVar coding", "ClinVar non-coding", BRCA1, BRCA2, TRAITGYM):
+                cells = [_brief(by_score[score]) for score in SHORT]
+                rows.append([track, subset, *cells, f"{first['n_positive']:,} + {first['n_negative']:,}"])
+        blocks += [Heading(f"AUROC by {family}", 3), Table(["benchmark", str(family), *SHORT, "n"], rows)]
+    return blocks
+
+
+def _screens(figures: Figures) -> list[Block]:
+    """Spearman with the functional score; AUPRC by chromosome and matched groups."""
+    blocks: list[Block] = []
+    correlated = figures.correlation.filter(pl.col("n") > 0)
+    if correlated.height:
+        cells = [
+            [row["track"], row["score"], row["note"] or figure(row["rho"], row["low"], row["high"]), f"{row['n']:,}"]
+            for row in correlated.iter_rows(named=True)
+        ]
+        text = "In both screens a low functional score is harmful, so a good score has a negative correlation."
+        blocks += [
+            Heading("Spearman with the functional score", 3),
+            Paragraph(text),
+            Table(["benchmark", "score", "rho (95 % interval)", "n"], cells),
+        ]
+    causal = figures.by_chromosome.filter(pl.col("n_positive") > 0)
+    if causal.height:
+        cells = [
+            [row["score"], row["note"] or figure(row["auprc"], row["low"], row["high"]), str(row["n_chromosomes"])]
+            + [figure(row["within"], row["within_low"], row["within_high"]), f"{row['n_groups']:,}"]
+            + [f"{row['n_positive']:,} + {row['n_negative']:,}"]
+            for row in causal.iter_rows(named=True)
+        ]
+        columns = ["score", "AUPRC by chromosome, weighted (95 % interval)", "chromosomes"]
+        columns += ["above its matched controls (95 % interval)", "groups", "n"]
+        blocks += [Heading("TraitGym: by chromosome, and within matched groups", 3), Table(columns, cells)]
+    return blocks
+
+
+def _agreement(figures: Figures) -> list[Block]:
+    """Spearman between the heads and every score."""
+    table = figures.agreement.filter(pl.col("track").is_in(["ClinVar", BRCA1, BRCA2, TRAITGYM]) & (pl.col("n") > 2))
+    with_head = table.filter(pl.col("a").is_in(HEADS))
+    names = [name for name in with_head["b"].unique(maintain_order=True) if name not in HEADS[:1]]
+    rows = []
+    for (track, a), group in with_head.group_by("track", "a", maintain_order=True):
+        rho = dict(group.select("b", "rho").iter_rows())
+        rows.append([track, a, *("" if rho.get(name) is None else f"{rho[name]:+.2f}" for name in names)])
+    if not rows:
+        return []
+    text = "Spearman's rho of two scores over the alleles that have both. All pairs are in eval_metrics.json."
+    return [Heading("How alike the scores are", 3), Paragraph(text), Table(["benchmark", "score", *names], rows)]
+
+
+def _counts(figures: Figures) -> list[Block]:
+    counts = figures.counts.with_columns(pl.col("reason").fill_null("takes part")).sort("track", "reason", "label")
+    rows = [
+        [row["track"], row["reason"], {1: "harmful", 0: "harmless", None: "no label"}[row["label"]], f"{row['n']:,}"]
+        for row in counts.iter_rows(named=True)
+    ]
+    notes = [Paragraph(f"{track}: {note}") for track, note in figures.unreadable]
+    table = Table(["benchmark", "takes part, or reason", "class", "rows"], rows)
+    return [Heading("What took part and what did not", 3), *notes, table]
+
+
+def rollout_section(rollout: pl.DataFrame) -> list[Block]:
+    """Predicted against true states, by number of edits."""
+    columns = ["holdout", "edits K", "kind of edit", "n", "skill (95 % interval)"]
+    columns += ["no change", "ridge", "random weights", "cosine of change"]
+    columns += ["1 - cosine", "1 - cosine, no change", "L2", "L2, no change"]
+    columns += ["recall@1", "no change", "recall@5", "no change"]
+    rows = [
+        [
+            row["holdout"],
+            "all" if row["k"] is None else str(row["k"]),
+            row["edit_type"],
+            f"{row['n']:,}",
+            figure(row["skill"], row["skill_low"], row["skill_high"]),
+            "0",
+            number(row["ridge_skill"], ".3f"),
+            number(row["random_skill"], ".3f"),
+            number(row["delta_cosine"], ".3f"),
+            *(number(1 - row[name], ".2e") for name in ("cosine", "naive_cosine")),
+            *(number(row[name], ".2e") for name in ("l2", "naive_l2")),
+            *(number(row[name], ".3f") for name in ("recall_1", "naive_recall_1", "recall_5", "naive_recall_5")),
+        ]
+        for row in rollout.iter_rows(named=True)
+    ]
+    text = (
+        "Each row of K edits is judged after its last edit. "
+        "Skill = 1 - sum of squared errors over sum of squared changes. "
+        "Ridge regression is given the predictor's own inputs; random weights are those of an untrained predictor. "
+        "recall@k: how often a row's own change of state is among the k, of all n, nearest to the one foreseen. "
+        "On holdout-chr chains are synthetic, on holdout-haplotypes they are real. "
+        "The intervals resample rows; rows of one window are not independent, so they are somewhat too narrow. "
+        "An indel whose length is not a multiple of six shifts the encoder's reading frame: "
+        "compare kinds of edit with care."
+    )
+    counted = rollout.filter((pl.col("edit_type") == ALL) & pl.col("k").is_not_null())["n"].sum()
+    caption = f"Skill after the last of K edits, by holdout, n = {counted:,}; bars are 95 % intervals"
+    return [
+        Heading("Rollout: predicted against true states"),
+        Paragraph(text),
+        Picture("skill_by_k", plots.skill_by_k(rollout), caption),
+        Table(columns, rows),
+    ]
+
+
+def reliability_section(table: pl.DataFrame) -> list[Block]:
+    """Whether percentiles hold for common variants that are not in the table."""
+    n = sum(group["n"][0] for _, group in table.group_by("edits"))
+    text = (
+        "The calibration's variants cut in two at random: each half is looked up in tables made of the other. "
+        "Where percentiles are what they say, a share p of unseen common variants has a percentile up to p. "
+        "Bars are 95 % intervals."
+    )
+    caption = f"Reliability of percentiles, n = {n:,} common variants"
+    return [Paragraph(text), Picture("reliability", plots.reliability(table), caption)]
+
+
+def population_section(table: pl.DataFrame) -> list[Block]:
+    """The benchmarks by frequency in each population."""
+    rows = [
+        [row["population"], row["frequency"], f"{row['n_positive']:,} + {row['n_negative']:,}", area(row, "auroc")]
+        + [number(row["benign_median"], ".2f"), number(row["benign_high"], ".2f")]
+        for row in table.iter_rows(named=True)
+    ]
+    columns = ["population", "frequency there", "n", "AUROC, surprise (percentile)", "harmless: median", "above 0.95"]
+    text = (
+        "Alleles of all benchmarks together. Of harmless ones about 0.05 should lie above the percentile 0.95, in "
+        "every population alike. Frequencies are those of the site files; an allele that they do not hold is in no row."
+    )
+    body: list[Block] = [Table(columns, rows)] if rows else [Paragraph("The site files have none of the alleles.")]
+    return [Heading("By frequency and population"), Paragraph(text), *body]
+
+
+def efficiency_section(table: pl.DataFrame, machine: Mapping[str, str]) -> list[Block]:
+    """Seconds, memory and tokens of scoring."""
+    rows = [
+        [row["what"], f"{row['n_variants']:,}", f"{row['median_s']:.3f} ({row['low_s']:.3f} to {row['high_s']:.3f})"]
+        + [f"{row['variants_per_s']:,.1f}", f"{row['tokens_per_variant']:,.0f}", f"{row['peak_memory_mib']:,.0f}"]
+        + [str(row["n_repeats"])]
+        for row in table.iter_rows(named=True)
+    ]
+    columns = ["what", "variants", "seconds: median (least to most)", "variants / s", "tokens / variant"]
+    columns += ["peak memory, MiB", "repeats"]
+    where = ", ".join(f"{name} {value}" for name, value in machine.items())
+    text = f"One thread, on: {where}. Cold begins with the start of Python; peak memory is the whole process's."
+    return [Heading("Efficiency"), Paragraph(text), Table(columns, rows)]
+
+
+def data_section(accounting: pl.DataFrame, mix: pl.DataFrame, facts: Mapping[str, str]) -> list[Block]:
+    """What was read and what it was trained on."""
+    blocks: list[Block] = [
+        Heading("Data"),
+        Paragraph("Every allele that was read, by what became of it:"),
+        Table(
+            ["input", "retained or reason", "alleles"],
+            [[str(a), str(b), f"{n:,}"] for a, b, n in by_reason(accounting).iter_rows()],
+        ),
+        Paragraph("Training edits by source, asked for and obtained:"),
+        Table(mix.columns, [[anything(value) for value in row] for row in mix.iter_rows()]),
+    ]
+    if facts:
+        blocks.append(Table(["fact", "value"], [[name, value] for name, value in facts.items()]))
+    return blocks
+
+
+def by_reason(accounting: pl.DataFrame) -> pl.DataFrame:
+    """source, reason, n_alleles over all contigs; what was retained first."""
+    totals = accounting.group_by("source", "reason").agg(pl.col("n_alleles").sum())
+    first = (pl.col("reason") == "retained").cast(pl.Int8)
+    return totals.sort("source", first, "n_alleles", "reason", descending=[False, True, True, False])
+
+
+def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
+    """One sentence for each figure whose interval does not lie above its baseline.
+
+    Baselines: of skill no change and ridge; of AUROC chance, and on the same alleles what needs no training of ours.
+    """
+    found = []
+    for row in rollout.filter(pl.col("skill_low") <= 0).iter_rows(named=True):
+        shown = figure(row["skill"], row["skill_low"], row["skill_high"])
+        found.append(f"Skill on {_group(row)} is {shown}, not above 0 (no change), n = {row['n']:,}.")
+    for row in rollout.filter(pl.col("skill") <= pl.col("ridge_skill")).iter_rows(named=True):
+        skill, ridge = f"{row['skill']:.3f}", f"{row['ridge_skill']:.3f}"
+        found.append(f"Skill on {_group(row)} is {skill}; ridge regression on the same inputs has {ridge}.")
+    heads = figures.ranking.filter(pl.col("score").is_in(HEADS) & (pl.col("family") == "kind"))
+    for row in heads.filter(pl.col("auroc_low") <= 0.5).iter_rows(named=True):
+        shown = figure(row["auroc"], row["auroc_low"], row["auroc_high"])
+        found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, not above chance.")
+    for row in figures.differences.filter(pl.col("low") <= 0).iter_rows(named=True):
+        shown = signed(row["difference"], row["low"], row["high"])
+        found.append(
+            f"AUROC of {row['score']} on {row['track']} ({row['subset']}) less that of {row['against']}: {shown}."
+        )
+    return found
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    edits = "rows of any K" if row["k"] is None else f"K = {row['k']}"
+    return f"{row['holdout']}, {edits}" + ("" if row["edit_type"] == ALL else f", {row['edit_type']}")
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    total = row["n_positive"] + row["n_negative"]
+    return f"{row['n_positive'] / total:.2f}" if total else ""
+
+
+def _brief(row: Mapping[str, Any]) -> str:
+    if row["auroc"] is None:
+        return "-"
+    return figure(row["auroc"], row["auroc_low"], row["auroc_high"])
