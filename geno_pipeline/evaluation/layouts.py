@@ -112,7 +112,7 @@ def read_benchmark(path: Path, genome: Genome) -> pl.DataFrame:
     places = [name for name in layout.positions if name in table.columns]
     rows = table.select(*_fields(layout, table.columns), *places)
     # A table may have positions of two builds: those of the FASTA's build are the ones whose bases agree with it.
-    compared = [_compare(rows.with_columns(_whole(pl.col(name)).alias("pos")), genome) for name in places]
+    compared = [aligned(rows.with_columns(_whole(pl.col(name)).alias("pos")), genome) for name in places]
     best = max(compared, key=lambda found: _n_compared(found)[0])
     _require_build(best, layout, path, genome)
     return _judge(best).select(SCHEMA.names())
@@ -145,7 +145,7 @@ def _whole(text: pl.Expr) -> pl.Expr:
     return pl.when(number.is_finite() & (number == number.floor())).then(number.cast(pl.Int64, strict=False))
 
 
-def _compare(rows: pl.DataFrame, genome: Genome) -> pl.DataFrame:
+def aligned(rows: pl.DataFrame, genome: Genome) -> pl.DataFrame:
     """The rows with contig, pos, ref, alt and edit_type of `to_alleles`, and its reason or `no_position`."""
     # `to_alleles` makes a row of each alternate of a list and loses a row without a position, so it is given neither:
     # a list becomes what is no base, a missing position one that is outside of every contig.
