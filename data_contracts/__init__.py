@@ -15,6 +15,7 @@ from data_contracts.checking import ContractViolationError, validate
 from data_contracts.clinvar_scores import ClinvarScores
 from data_contracts.clinvar_variants import ClinvarVariants
 from data_contracts.edit_mix import EditMix
+from data_contracts.efficiency import Efficiency
 from data_contracts.gene_annotation import GeneAnnotation
 from data_contracts.gnomad_variants import GnomadVariants
 from data_contracts.holdout_chr import HoldoutChr
@@ -43,6 +44,7 @@ __all__ = [
     "ClinvarVariants",
     "ContractViolationError",
     "EditMix",
+    "Efficiency",
     "GeneAnnotation",
     "GnomadVariants",
     "HoldoutChr",

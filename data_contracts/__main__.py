@@ -43,6 +43,7 @@ DATA_FLOW = (
     "brca_scores",
     "traitgym_scores",
     "zero_shot_scores",
+    "efficiency",
     "scores",
 )
 _COMPARISONS = {

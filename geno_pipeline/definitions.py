@@ -8,7 +8,7 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill_policy; before the assets are made
 
-from geno_pipeline import checks  # noqa: E402
+from geno_pipeline import automation, checks  # noqa: E402
 from geno_pipeline.assets import (  # noqa: E402
     PROFILE,
     TABLES,
@@ -55,9 +55,12 @@ defs = dg.Definitions(
         dg.define_asset_job("train_model", selection=dg.AssetSelection.groups("encoder", "states", "model") - UNUSED),
         dg.define_asset_job("adapt_encoder", selection=dg.AssetSelection.assets("adapted_encoder").upstream() - INPUTS),
         dg.define_asset_job("evaluate", selection=dg.AssetSelection.groups("calibration", "evaluation") - UNUSED),
+        automation.benchmark_refresh,
         dg.define_asset_job("ablate", selection=dg.AssetSelection.assets("ablations")),
         dg.define_asset_job("release", selection=dg.AssetSelection.groups("release")),
         *([dg.define_asset_job("observe_inputs", selection=[asset.key for asset in watched])] if watched else []),
         dg.define_asset_job("everything", selection=dg.AssetSelection.all() - UNUSED),
     ],
+    schedules=[automation.weekly_benchmarks],
+    sensors=[automation.clinvar_release],
 )

@@ -21,21 +21,24 @@ HASHES = "input_hashes.json"
 
 
 def version_of(paths: Sequence[Path], hashes: Path) -> dg.DataVersion:
-    """Data version over the names and the content of files; a file that is missing has a version of its own.
+    """Data version over the names and the content of files; see `contents_of`."""
+    return dg.DataVersion(combined_sha256({path.name: content for path, content in contents_of(paths, hashes).items()}))
+
+
+def contents_of(paths: Sequence[Path], hashes: Path) -> dict[Path, str]:
+    """SHA-256 of each file, `missing` for one that is not there.
 
     hashes: JSON file of path -> [size, time in ns, SHA-256] of earlier calls; brought up to date.
     """
     known = json.loads(hashes.read_text()) if hashes.is_file() else {}
-    found = {}
     for path in paths:
         stat = path.stat() if path.is_file() else None
         stamp = [stat.st_size, stat.st_mtime_ns] if stat else [0, 0]
         if known.get(str(path), [])[:2] != stamp:
             known[str(path)] = [*stamp, file_sha256(path) if stat else "missing"]
-        found[path.name] = known[str(path)][2]
     with replacing_file(hashes) as temporary:
         temporary.write_text(json.dumps(known, sort_keys=True, indent=1))
-    return dg.DataVersion(combined_sha256(found))
+    return {path: known[str(path)][2] for path in paths}
 
 
 def input_asset(name: str, paths: Sequence[Path], description: str) -> dg.SourceAsset:

@@ -34,7 +34,16 @@ HUMBLE = (NO_CHANGE, ZERO_SHOT, CONSEQUENCE, DISTANCE)
 NO_ANNOTATION = "other"
 CLASS_OF_REGION = {"coding_nonsense": 2, "splice": 2, "coding_missense": 1}
 CLASS_OF_TERM = {"stop_gained": 2, "splice_acceptor_variant": 2, "splice_donor_variant": 2, "missense_variant": 1}
-AF_EDGES = (1e-4, 1e-3, 1e-2)
+
+FREQUENCIES = ("0", "up to 0.0001", "to 0.001", "to 0.01", "above 0.01")
+
+
+def frequency_bin(af: pl.Expr) -> pl.Expr:
+    """One of `FREQUENCIES`; null where the frequency is."""
+    none, rarest, rarer, rare, common = map(pl.lit, FREQUENCIES)
+    named = pl.when(af == 0).then(none).when(af <= 1e-4).then(rarest).when(af <= 1e-3).then(rarer)
+    return named.when(af <= 1e-2).then(rare).when(af > 1e-2).then(common)
+
 
 _has_region = pl.col("region_class") != NO_ANNOTATION
 _class_of_region = pl.col("region_class").replace_strict(CLASS_OF_REGION, default=0, return_dtype=pl.Float64)
@@ -74,11 +83,7 @@ KINDS = {
 _SUB_TABLES: dict[str, pl.Expr] = {
     "edit type": pl.col("edit_type").replace_strict({int(kind): kind.name for kind in EditType}),
     "region class": pl.col("region_class"),
-    "frequency": pl.when(pl.col("af").is_null())
-    .then(pl.lit("in no site file"))
-    .otherwise(
-        pl.col("af").cut(AF_EDGES, labels=["up to 0.0001", "to 0.001", "to 0.01", "above 0.01"]).cast(pl.String)
-    ),
+    "frequency": pl.coalesce(frequency_bin(pl.col("af")), pl.lit("in no site file")),
     "review stars": pl.col("stars").cast(pl.String),
 }
 CLINVAR = "ClinVar"
@@ -161,11 +166,14 @@ def figures(rows: pl.DataFrame, others: tuple[str, ...] = (), n_resamples: int =
         if track in (BRCA1, BRCA2):
             correlation += [{"track": track} | _correlated(here, name, n_resamples, seed) for name in names]
         agreement += [{"track": track} | row for row in _agreement(here, names)]
+    parts = (ranking, differences, by_chromosome, correlation, agreement)
+    tables = [pl.DataFrame(part, infer_schema_length=None) for part in parts]
     return Figures(
-        *(pl.DataFrame(part, infer_schema_length=None) for part in (ranking, differences)),
-        pl.DataFrame(by_chromosome, infer_schema_length=None),
-        pl.DataFrame(correlation, infer_schema_length=None),
-        pl.DataFrame(agreement, infer_schema_length=None),
+        tables[0],
+        tables[1],
+        tables[2],
+        tables[3],
+        tables[4],
         rows.group_by("track", "reason", "label", maintain_order=True).agg(n=pl.len()),
         tuple(rows.filter(pl.col("reason") == UNREADABLE).select("track", "note").iter_rows()),
     )
@@ -199,13 +207,15 @@ _WHY = {
 
 def _differs(group: pl.DataFrame, a: str, b: str, n_resamples: int, seed: int) -> dict[str, object]:
     judged = group.filter(pl.col(a).is_finite() & pl.col(b).is_finite())
-    found = auroc_difference(*(judged[name].to_numpy() for name in ("label", a, b)), n_resamples, seed)
+    label, first, second = (judged[name].to_numpy() for name in ("label", a, b))
+    found = auroc_difference(label, first, second, n_resamples, seed)
     return {"score": a, "against": b, **asdict(found)}
 
 
 def _chromosomes(group: pl.DataFrame, score: str, n_resamples: int, seed: int) -> dict[str, object]:
     judged = group.filter(pl.col(score).is_finite())
-    found = auprc_by_chromosome(*(judged[name].to_numpy() for name in ("label", score, "contig")), n_resamples, seed)
+    label, values, contig = (judged[name].to_numpy() for name in ("label", score, "contig"))
+    found = auprc_by_chromosome(label, values, contig, n_resamples, seed)
     return {"score": score, **asdict(found), **within_groups(judged, score, n_resamples, seed)}
 
 

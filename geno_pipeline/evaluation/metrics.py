@@ -1,30 +1,29 @@
-"""Figures of merit, each with its interval: AUROC, AUPRC, skill.
+"""How well scores rank harmful alleles over harmless ones, each figure with its interval (spec 6).
 
-Belongs here: functions from arrays to numbers. Does not belong here: which rows form a benchmark (`benchmarks`,
-`rollout`) and how a number is printed (`report`).
+Belongs here: functions from arrays to numbers. Does not belong here: which rows form a benchmark (`benchmarks`), how a
+number is printed (`wording`), states (`state_metrics`).
 
-Two ideas.
-- A resample of a ranking needs no sorting: scores are replaced once by the index of their distinct value, a resample is
-  then a table of counts (resamples x distinct values), and both areas are cumulative sums over it.
-- An edit moves a unit state by 1e-3 to 1e-2, so cosine is near 1 for a model that does nothing. Skill compares with
-  exactly that: 0 is "predict no change", 1 is perfect, below 0 is worse than doing nothing (spec 4).
-Intervals are the 2.5 % and 97.5 % points over resamples. Sources: spec 4 ("Small numbers", "The figure
-that matters"), spec 6.
+Values are scikit-learn's and SciPy's; what is ours is the bootstrap, because a loop over a thousand resamples would
+take minutes. A resample of a ranking needs no sorting: scores are replaced once by the index of their distinct value,
+a resample is then a table of counts (resamples x distinct values), and the figures are cumulative sums over it.
+Intervals are the 2.5 % and 97.5 % points over resamples; memory is bounded by `BLOCK_CELLS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import spearmanr
+from sklearn import metrics as sklearn
 
 Floats = NDArray[np.float64]
-States = NDArray[np.float32]
+Ints = NDArray[np.integer]
 
-MIN_POSITIVES = 10
+MIN_POSITIVES = MIN_NEGATIVES = MIN_ROWS = 10
 INTERVAL_PERCENT = (2.5, 97.5)
-UNIT_TOLERANCE = 1e-3
 # Upper bound of one block of resamples, in cells: 4 M int64 counts are 32 MB.
 BLOCK_CELLS = 4_000_000
 
@@ -45,208 +44,235 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class StateMetrics:
-    """How near predicted states are to the true ones; `naive_*` predicts no change. See `state_metrics`."""
+class Difference:
+    """AUROC of one score less that of another on the same rows; None where `note` says why."""
+
+    n_positive: int
+    n_negative: int
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Spearman's rho over n rows; None where `note` says why."""
 
     n: int
-    skill: float | None
-    skill_low: float | None
-    skill_high: float | None
-    delta_cosine: float | None
-    cosine: float | None
-    l2: float | None
-    naive_cosine: float | None
-    naive_l2: float | None
+    rho: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByChromosome:
+    """AUPRC in each chromosome, averaged; None where `note` says why."""
+
+    n_chromosomes: int
+    n_positive: int
+    n_negative: int
+    auprc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
 
 
 def rank(labels: ArrayLike, scores: ArrayLike, n_resamples: int = 1000, seed: int = 0) -> Ranking:
     """AUROC and AUPRC (average precision) of `scores` (n,) for `labels` 0 and 1 (n,), with bootstrap intervals.
 
-    Ties count half in AUROC and form one threshold in AUPRC, as in scikit-learn. Positives and negatives are resampled
-    apart, so every resample keeps both numbers. One class only, or fewer than 10 positives: a result with a note and no
-    figures.
+    Ties count half in AUROC and form one threshold in AUPRC. Positives and negatives are resampled apart, so every
+    resample keeps both numbers. One class only, or fewer than 10 of one: a result with a note and no figures.
 
     Raises:
         ValueError: shapes differ, a label is not 0 or 1, or a score is not finite.
     """
     positive, values = _checked(labels, scores)
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if n_positive + n_negative == 0:
-        return Ranking(0, 0, note="no alleles")
-    if n_positive == 0 or n_negative == 0:
-        return Ranking(n_positive, n_negative, note="one class only: no ranking to judge")
-    if n_positive < MIN_POSITIVES:
-        return Ranking(n_positive, n_negative, note=f"fewer than {MIN_POSITIVES} positives: too few for an interval")
-    distinct, level = np.unique(values, return_inverse=True)
+    counts = int(positive.sum()), int((~positive).sum())
+    if note := _too_few(*counts):
+        return Ranking(*counts, note=note)
+    level, n_levels = _levels(values)
     of_positive, of_negative = level[positive], level[~positive]
-    auroc, auprc = _areas(_counts(of_positive[None], len(distinct)), _counts(of_negative[None], len(distinct)))
-    resampled = _resampled_areas(of_positive, of_negative, len(distinct), n_resamples, np.random.default_rng(seed))
-    low, high = np.percentile(resampled, INTERVAL_PERCENT, axis=1)
-    return Ranking(
-        n_positive,
-        n_negative,
-        float(auroc[0]),
-        float(low[0]),
-        float(high[0]),
-        float(auprc[0]),
-        float(low[1]),
-        float(high[1]),
-    )
+    areas = [
+        _areas(_counts(of_positive[chosen], n_levels), _counts(of_negative[others], n_levels))
+        for chosen, others in _draws(*counts, n_levels, n_resamples, np.random.default_rng(seed))
+    ]
+    (auroc_low, auroc_high), (auprc_low, auprc_high) = (_interval([block[i] for block in areas]) for i in (0, 1))
+    auroc = float(sklearn.roc_auc_score(positive, values))
+    auprc = float(sklearn.average_precision_score(positive, values))
+    return Ranking(*counts, auroc, auroc_low, auroc_high, auprc, auprc_low, auprc_high)
+
+
+def auroc_difference(
+    labels: ArrayLike, a: ArrayLike, b: ArrayLike, n_resamples: int = 1000, seed: int = 0
+) -> Difference:
+    """AUROC of `a` less that of `b` (n,), both judged on the same resamples (paired bootstrap). Raises as `rank`."""
+    positive, first = _checked(labels, a)
+    _, second = _checked(labels, b)
+    counts = int(positive.sum()), int((~positive).sum())
+    if note := _too_few(*counts):
+        return Difference(*counts, note=note)
+    judged = [(level[positive], level[~positive], n) for level, n in (_levels(first), _levels(second))]
+    most_levels = max(n for _, _, n in judged)
+    differences = []
+    for chosen, others in _draws(*counts, most_levels, n_resamples, np.random.default_rng(seed)):
+        of_a, of_b = (_auroc(_counts(p[chosen], n), _counts(q[others], n)) for p, q, n in judged)
+        differences.append(of_a - of_b)
+    value = float(sklearn.roc_auc_score(positive, first) - sklearn.roc_auc_score(positive, second))
+    return Difference(*counts, value, *_interval(differences))
+
+
+def spearman(x: ArrayLike, y: ArrayLike, n_resamples: int = 1000, seed: int = 0) -> Correlation:
+    """Spearman's rank correlation of x and y (n,); rows are resampled, and ranked anew in every resample.
+
+    Fewer than 10 rows, or a column of one value: a result with a note and no figures. Raises ValueError as `rank`.
+    """
+    columns = [np.asarray(values, dtype=np.float64) for values in (x, y)]
+    for values in columns:
+        _require_finite(values, columns[0].shape)
+    n = len(columns[0])
+    if n < MIN_ROWS:
+        return Correlation(n, note=f"fewer than {MIN_ROWS} rows: too few for an interval")
+    judged = [_levels(values) for values in columns]
+    if min(n_levels for _, n_levels in judged) < 2:
+        return Correlation(n, note="one value only: no order to compare")
+    rng, block = np.random.default_rng(seed), max(1, BLOCK_CELLS // n)
+    found = []
+    for start in range(0, n_resamples, block):
+        chosen = rng.integers(0, n, (min(block, n_resamples - start), n))
+        ranks = [_mid_ranks(level[chosen], n_levels) for level, n_levels in judged]
+        found.append(_correlation(*ranks))
+    rho = float(spearmanr(*columns).statistic)  # type: ignore[attr-defined]
+    return Correlation(n, rho, *_interval(found))
+
+
+def auprc_by_chromosome(
+    labels: ArrayLike, scores: ArrayLike, chromosomes: ArrayLike, n_resamples: int = 1000, seed: int = 0
+) -> ByChromosome:
+    """TraitGym's figure: average precision in each chromosome, weighted by its number of variants.
+
+    A chromosome takes part that has both classes. Resampled by chromosome and class. Raises ValueError as `rank`.
+    """
+    positive, values = _checked(labels, scores)
+    names = np.asarray(chromosomes)
+    if names.shape != values.shape:
+        raise ValueError(f"expected a chromosome for each of {len(values)} scores, found {names.shape}")
+    groups = [names == name for name in np.unique(names)]
+    groups = [group for group in groups if 0 < positive[group].sum() < group.sum()]
+    used = np.any(groups, axis=0) if groups else np.zeros(len(values), dtype=bool)
+    counts = len(groups), int(positive[used].sum()), int((~positive[used]).sum())
+    if note := _too_few(*counts[1:]):
+        return ByChromosome(*counts, note=note)
+    rng, weights = np.random.default_rng(seed), np.array([group.sum() for group in groups]) / used.sum()
+    value, resampled = 0.0, np.zeros(n_resamples)
+    for weight, group in zip(weights, groups, strict=True):
+        is_positive, here = positive[group], values[group]
+        level, n_levels = _levels(here)
+        sides = level[is_positive], level[~is_positive]
+        draws = _draws(len(sides[0]), len(sides[1]), n_levels, n_resamples, rng)
+        parts = [_areas(*(_counts(s[c], n_levels) for s, c in zip(sides, drawn, strict=True)))[1] for drawn in draws]
+        value += weight * float(sklearn.average_precision_score(is_positive, here))
+        resampled += weight * np.concatenate(parts)
+    return ByChromosome(*counts, value, *_interval([resampled]))
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     """False and true positive rates, one point a distinct score, highest score first, from (0, 0) to (1, 1)."""
     positive, values = _checked(labels, scores)
-    distinct, level = np.unique(values, return_inverse=True)
-    true = np.cumsum(_counts(level[positive][None], len(distinct))[0, ::-1]) / max(positive.sum(), 1)
-    false = np.cumsum(_counts(level[~positive][None], len(distinct))[0, ::-1]) / max((~positive).sum(), 1)
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
+    false, true, _ = sklearn.roc_curve(positive, values, drop_intermediate=False)
+    return false, true
 
 
-def skill(predicted: States, target: States, source: States) -> float:
-    """1 - sum ||predicted - target||² / sum ||source - target||², over rows of (n, d).
-
-    NaN if no target differs from its source: there is no change to explain.
-    """
-    return _skill(squared_distances(predicted, target).sum(), squared_distances(source, target).sum())
-
-
-def squared_distances(a: States, b: States) -> Floats:
-    """||a - b||² for each row of (n, d): differences in float32, sums in float64."""
-    difference = np.subtract(a, b, dtype=np.float32).astype(np.float64)
-    return np.einsum("nd,nd->n", difference, difference)
-
-
-def state_metrics(
-    predicted: States, target: States, source: States, n_resamples: int = 1000, seed: int = 0
-) -> StateMetrics:
-    """All figures of n predicted states (n, d), unit vectors, beside those of "no change" (`source`).
-
-    - skill with a bootstrap interval over rows;
-    - delta_cosine: mean cos(predicted - source, target - source) over rows whose state changes; 0 where no
-      change is predicted;
-    - cosine: 1 minus half the mean squared distance, which for unit vectors is the mean cosine, without its
-      loss of digits;
-    - l2: mean distance.
-    A figure that is not defined (no rows, no change) is None.
-
-    Raises:
-        ValueError: shapes differ, or a state is not a unit vector.
-    """
-    if not predicted.shape == target.shape == source.shape or predicted.ndim != 2:
-        raise ValueError(
-            f"expected three arrays of one shape (n, d), found {predicted.shape}, {target.shape}, {source.shape}"
-        )
-    if len(predicted) == 0:
-        return StateMetrics(0, None, None, None, None, None, None, None, None)
-    for name, states in (("predicted", predicted), ("target", target), ("source", source)):
-        _require_unit(name, states)
-    error, change = squared_distances(predicted, target), squared_distances(source, target)
-    low, high = _skill_interval(error, change, n_resamples, seed)
-    return StateMetrics(
-        n=len(predicted),
-        skill=_finite(_skill(error.sum(), change.sum())),
-        skill_low=low,
-        skill_high=high,
-        delta_cosine=_delta_cosine(predicted, target, source),
-        cosine=float(1 - error.mean() / 2),
-        l2=float(np.sqrt(error).mean()),
-        naive_cosine=float(1 - change.mean() / 2),
-        naive_l2=float(np.sqrt(change).mean()),
-    )
+def pr_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Recall and precision, one point a distinct score, highest score first."""
+    positive, values = _checked(labels, scores)
+    precision, recall, _ = sklearn.precision_recall_curve(positive, values)
+    return recall[::-1], precision[::-1]
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
     numbers, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if numbers.shape != values.shape or numbers.ndim != 1:
-        raise ValueError(f"expected labels and scores of one shape (n,), found {numbers.shape} and {values.shape}")
+    _require_finite(values, numbers.shape)
     if not np.isin(numbers, (0, 1)).all():
         raise ValueError("expected labels 0 and 1 only: leave out what is neither before ranking")
-    if bad := int((~np.isfinite(values)).sum()):
-        raise ValueError(f"{bad} of {len(values)} scores are not finite: count and exclude such rows before ranking")
     return numbers.astype(bool), values
 
 
-def _counts(levels: NDArray[np.integer], n_levels: int) -> NDArray[np.int64]:
+def _require_finite(values: Floats, shape: tuple[int, ...]) -> None:
+    if values.shape != shape or values.ndim != 1:
+        raise ValueError(f"expected two arrays of one shape (n,), found {shape} and {values.shape}")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"{bad} of {len(values)} scores are not finite: count and exclude such rows before ranking")
+
+
+def _too_few(n_positive: int, n_negative: int) -> str | None:
+    """Why there are no figures, if there are none."""
+    if n_positive + n_negative == 0:
+        return "no alleles"
+    if n_positive == 0 or n_negative == 0:
+        return "one class only: no ranking to judge"
+    if n_positive < MIN_POSITIVES:
+        return f"fewer than {MIN_POSITIVES} positives: too few for an interval"
+    if n_negative < MIN_NEGATIVES:
+        return f"fewer than {MIN_NEGATIVES} negatives: too few for an interval"
+    return None
+
+
+def _levels(values: Floats) -> tuple[Ints, int]:
+    """Index of each value among the distinct ones, ascending, and how many there are."""
+    distinct, level = np.unique(values, return_inverse=True)
+    return level, len(distinct)
+
+
+def _draws(
+    n_positive: int, n_negative: int, n_levels: int, n_resamples: int, rng: np.random.Generator
+) -> Iterator[tuple[Ints, Ints]]:
+    """Indices of resampled positives (b, n_positive) and negatives (b, n_negative), block by block."""
+    block = max(1, BLOCK_CELLS // max(n_positive + n_negative, n_levels))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        yield rng.integers(0, n_positive, (size, n_positive)), rng.integers(0, n_negative, (size, n_negative))
+
+
+def _counts(levels: Ints, n_levels: int) -> NDArray[np.int64]:
     """Histogram of each row of `levels` (b, m) over 0..n_levels-1: shape (b, n_levels)."""
     n_rows = len(levels)
     flat = levels + np.arange(n_rows)[:, None] * n_levels
     return np.bincount(flat.ravel(), minlength=n_rows * n_levels).reshape(n_rows, n_levels)
 
 
-def _areas(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """AUROC and AUPRC (b,) from counts per distinct score, lowest score first: two arrays (b, levels)."""
-    n_positive, n_negative = positives.sum(axis=1), negatives.sum(axis=1)
+def _auroc(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> Floats:
+    """AUROC (b,) from counts per distinct score, lowest score first: two arrays (b, levels)."""
     below = np.cumsum(negatives, axis=1) - negatives
-    auroc = (positives * (below + negatives / 2)).sum(axis=1) / (n_positive * n_negative)
+    won = (positives * (below + negatives / 2)).sum(axis=1)
+    return won / (positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def _areas(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """AUROC and AUPRC (b,) from counts as `_auroc` takes them."""
     true = np.cumsum(positives[:, ::-1], axis=1)
     called = true + np.cumsum(negatives[:, ::-1], axis=1)
     # A level at which nothing is called yet has no positives either, so its precision does not count.
-    auprc = (positives[:, ::-1] * true / np.maximum(called, 1)).sum(axis=1) / n_positive
-    return auroc, auprc
+    auprc = (positives[:, ::-1] * true / np.maximum(called, 1)).sum(axis=1) / positives.sum(axis=1)
+    return _auroc(positives, negatives), auprc
 
 
-def _resampled_areas(
-    of_positive: NDArray[np.integer],
-    of_negative: NDArray[np.integer],
-    n_levels: int,
-    n_resamples: int,
-    rng: np.random.Generator,
-) -> Floats:
-    """AUROC and AUPRC of stratified resamples, (2, n_resamples), in blocks that bound the memory."""
-    n_positive, n_negative = len(of_positive), len(of_negative)
-    block = max(1, BLOCK_CELLS // max(n_positive + n_negative, n_levels))
-    areas = []
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        positives = of_positive[rng.integers(0, n_positive, (size, n_positive))]
-        negatives = of_negative[rng.integers(0, n_negative, (size, n_negative))]
-        areas.append(np.stack(_areas(_counts(positives, n_levels), _counts(negatives, n_levels))))
-    return np.concatenate(areas, axis=1)
+def _mid_ranks(levels: Ints, n_levels: int) -> Floats:
+    """Rank of each entry within its row of `levels` (b, n); of equal ones the mean of their places."""
+    counts = _counts(levels, n_levels)
+    middle = np.cumsum(counts, axis=1) - (counts - 1) / 2
+    return np.take_along_axis(middle, levels, axis=1)
 
 
-def _skill(error: float, change: float) -> float:
-    return float(1 - error / change) if change > 0 else float("nan")
+def _correlation(x: Floats, y: Floats) -> Floats:
+    """Pearson's correlation (b,) of rows of x and y (b, n); NaN for a row without variance."""
+    x, y = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
+    norms = np.sqrt(np.einsum("bn,bn->b", x, x) * np.einsum("bn,bn->b", y, y))
+    return np.divide(np.einsum("bn,bn->b", x, y), norms, out=np.full(len(x), np.nan), where=norms > 0)
 
 
-def _skill_interval(error: Floats, change: Floats, n_resamples: int, seed: int) -> tuple[float | None, float | None]:
-    """Interval of skill over resamples of rows; (None, None) where it is not defined or there is one row only."""
-    n_rows = len(error)
-    if n_rows < 2 or not change.sum() > 0:
-        return None, None
-    rng = np.random.default_rng(seed)
-    block = max(1, BLOCK_CELLS // n_rows)
-    values = []
-    for start in range(0, n_resamples, block):
-        chosen = rng.integers(0, n_rows, (min(block, n_resamples - start), n_rows))
-        sums = change[chosen].sum(axis=1)
-        # A resample in which nothing changes says nothing about skill.
-        values.append(1 - error[chosen].sum(axis=1)[sums > 0] / sums[sums > 0])
-    low, high = np.percentile(np.concatenate(values), INTERVAL_PERCENT)
+def _interval(parts: list[Floats]) -> tuple[float, float]:
+    """The interval over resamples; one that is not defined says nothing."""
+    low, high = np.nanpercentile(np.concatenate(parts), INTERVAL_PERCENT)
     return float(low), float(high)
-
-
-def _delta_cosine(predicted: States, target: States, source: States) -> float | None:
-    predicted_change = np.subtract(predicted, source, dtype=np.float32).astype(np.float64)
-    true_change = np.subtract(target, source, dtype=np.float32).astype(np.float64)
-    true_norm = np.linalg.norm(true_change, axis=1)
-    changed = true_norm > 0
-    if not changed.any():
-        return None
-    norms = np.linalg.norm(predicted_change, axis=1) * true_norm
-    dots = np.einsum("nd,nd->n", predicted_change, true_change)
-    return float(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)[changed].mean())
-
-
-def _require_unit(name: str, states: States) -> None:
-    norms = np.sqrt(np.einsum("nd,nd->n", states, states, dtype=np.float64))
-    worst = float(np.abs(norms - 1).max())
-    if not worst <= UNIT_TOLERANCE:
-        raise ValueError(
-            f"{name} states: found a norm that is {worst:.3g} away from 1, expected at most {UNIT_TOLERANCE:g}: "
-            "normalise states before judging them"
-        )
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -138,7 +138,12 @@ def _curves(
     for axes, (track, group) in zip(panels, groups.items(), strict=False):
         n_positive = int(group["label"].sum())
         axes.plot(
-            [0, 1], chance(n_positive / group.height), color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="chance"
+            [0, 1],
+            chance(n_positive / max(group.height, 1)),
+            color=GREY,
+            linewidth=1,
+            linestyle=(0, (1, 2)),
+            label="chance",
         )
         for score, (colour, _, line) in zip(DRAWN, SERIES, strict=True):
             judged = group.filter(pl.col(score).is_finite())

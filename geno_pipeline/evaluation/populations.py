@@ -13,11 +13,10 @@ from __future__ import annotations
 import polars as pl
 
 from data_contracts.columns import POPULATIONS
-from geno_pipeline.evaluation.benchmarks import AF_EDGES, SURPRISE
+from geno_pipeline.evaluation.benchmarks import FREQUENCIES, SURPRISE, frequency_bin
 from geno_pipeline.evaluation.metrics import rank
 
 HIGH = 0.95
-BINS = ("0", "up to 0.0001", "to 0.001", "to 0.01", "above 0.01")
 _SCHEMA = pl.Schema(
     {"population": pl.String, "frequency": pl.String, "n_positive": pl.Int64, "n_negative": pl.Int64}
     | dict.fromkeys(("auroc", "auroc_low", "auroc_high", "benign_median", "benign_high"), pl.Float64)
@@ -35,12 +34,8 @@ def by_population(rows: pl.DataFrame, n_resamples: int = 1000, seed: int = 0) ->
     found = []
     for population in ("all", *POPULATIONS):
         af = pl.col("af" if population == "all" else f"af_{population}")
-        binned = used.filter(af.is_not_null()).with_columns(
-            frequency=pl.when(af == 0)
-            .then(pl.lit(BINS[0]))
-            .otherwise(af.cut(AF_EDGES, labels=BINS[1:]).cast(pl.String))
-        )
-        for name in BINS:
+        binned = used.with_columns(frequency_bin(af).alias("frequency"))
+        for name in FREQUENCIES:
             group = binned.filter(pl.col("frequency") == name)
             if group.is_empty():
                 continue

@@ -1,7 +1,7 @@
 """Rollout fidelity: how near the predicted state is to the true one after K edits (spec 6, rollout; spec 4, skill).
 
 Belongs here: how validation rows are grouped, and which step of a row is judged. Does not belong here: running the
-model, the figures themselves (`metrics`).
+model, the figures themselves (`state_metrics`).
 
 Concept: a row of K edits is judged at its last step K, the state after all its edits. A row of one edit is also judged
 by its kind of edit; the kind of a chain's first edit says nothing about the chain, so rows of K > 1 are not
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_contracts.columns import HOLDOUT_CHR
 from geno_model.genomics.edits import EditType
-from geno_pipeline.evaluation.metrics import States, skill, state_metrics
+from geno_pipeline.evaluation.state_metrics import States, skill, state_metrics
 
 ALL = "all"
 RECALL_BLOCK = 2_048  # rows compared with all others at once

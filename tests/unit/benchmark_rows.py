@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -58,6 +60,6 @@ def judged(rows: pl.DataFrame, **changes: object) -> pl.DataFrame:
     return evaluated(rows, scores(rows, **changes), zero_shots(rows), NO_CALIBRATION)  # type: ignore[arg-type]
 
 
-def frequencies(af: object) -> dict[str, object]:
+def frequencies(af: object) -> dict[str, Any]:
     """The same frequency in all people and in each population."""
     return {"af": af, **{f"af_{population}": af for population in POPULATIONS}}

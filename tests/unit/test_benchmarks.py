@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -72,7 +74,7 @@ def test_a_benchmark_without_a_file_says_so_and_the_rest_is_made() -> None:
         ({"label": (pl.col("number") < 9).cast(pl.Int8)}, "fewer than 10 positives: too few for an interval"),
     ],
 )
-def test_what_cannot_be_judged_is_said_at_its_row(changes: dict[str, object], note: str) -> None:
+def test_what_cannot_be_judged_is_said_at_its_row(changes: dict[str, Any], note: str) -> None:
     rows = judged(pl.concat([alleles(40, **changes), alleles(60, NON_CODING, 1000)]))
     found = figures(rows, n_resamples=20)
     assert ranked(found.ranking, CODING, SURPRISE)["note"] == note
@@ -135,7 +137,7 @@ def test_consequence_class_by_gene_models_ranks_nonsense_over_missense_over_the_
 
 def test_clinvars_own_consequence_goes_first_and_missense_is_judged_apart() -> None:
     terms = pl.Series(["stop_gained", "missense_variant", "synonymous_variant", None]).gather(np.arange(80) % 4)
-    rows = judged(alleles(80, consequence=terms), region="coding_missense")
+    rows = judged(alleles(80, consequence=terms, label=pl.col("number") // 4 % 2), region="coding_missense")
     value = dict(rows.select("consequence", CONSEQUENCE).unique().iter_rows())
     assert value == {"stop_gained": 2, "missense_variant": 1, "synonymous_variant": 0, None: 1}
     found = figures(rows, n_resamples=20)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from geno_pipeline.evaluation.metrics import rank, roc_curve, skill, state_metrics
+from geno_pipeline.evaluation.metrics import rank, roc_curve
+from geno_pipeline.evaluation.state_metrics import skill, state_metrics
 
 MANY_LABELS = np.array([1] * 12 + [0] * 12)
 

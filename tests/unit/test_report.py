@@ -11,20 +11,21 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data_contracts import CalibrationScores, Efficiency
+from data_contracts.benchmark_alleles import BRCA1, NON_CODING, TRAITGYM
 from geno_pipeline.evaluation import plots
-from geno_pipeline.evaluation.benchmarks import clinvar_benchmarks
-from geno_pipeline.evaluation.report import (
-    NO_ANNOTATION,
-    RESEARCH_TOOL,
-    SYNTHETIC,
-    ReportInputs,
-    negative_results,
-    provenance,
-    write_report,
-)
+from geno_pipeline.evaluation.benchmarks import figures
+from geno_pipeline.evaluation.calibration import reliability
+from geno_pipeline.evaluation.first_screen import NO_ANNOTATION, RESEARCH_TOOL, SYNTHETIC
+from geno_pipeline.evaluation.populations import by_population
+from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
+from geno_pipeline.evaluation.report_sections import negative_results
 from geno_pipeline.evaluation.rollout import rollout_fidelity
+from tests.unit.benchmark_rows import alleles, frequencies, judged
+from tests.unit.test_calibration import EDGES, scores, with_types
 
-FILES = ["eval_metrics.json", "eval_report.html", "eval_report.md"]
+FILES = ["eval_metrics.json", "eval_report.html", "eval_report.md", "plots"]
+PLOTS = ["percentiles", "precision_recall", "reliability", "roc", "skill_by_k"]
 
 
 def calibration_table() -> pl.DataFrame:
@@ -47,37 +48,55 @@ def rollout_table(share: float, n: int = 60) -> pl.DataFrame:
     )
 
 
-def clinvar_scores(n: int = 80) -> pl.DataFrame:
-    rng = np.random.default_rng(1)
-    label = np.arange(n) % 2
-    return pl.DataFrame(
-        {
-            "contig": ["1"] * n,
-            "pos": np.arange(1, n + 1),
-            "ref": ["A"] * n,
-            "alt": ["C"] * n,
-            "edit_type": pl.Series([0] * n, dtype=pl.UInt8),
-            "label": pl.Series(label, dtype=pl.Int8),
-            "is_coding": np.arange(n) < n // 2,
-            "region_class": ["other"] * n,
-            "surprise": np.clip(0.3 + 0.2 * label + 0.2 * rng.random(n), 0, 1),
-            "surprise_raw": rng.random(n),
-            "displacement": rng.random(n),
-        }
+def reliability_table() -> pl.DataFrame:
+    rows = pl.concat(
+        [
+            scores(("utr5", 1, "none", np.linspace(0, 0.5, 400))),
+            with_types(scores(("utr5", 1, "none", np.linspace(0.6, 1, 60))), 2),
+        ]
+    ).with_columns(pos=pl.int_range(1, pl.len() + 1))
+    columns = {name: pl.lit(None, dtype=kind) for name, kind in CalibrationScores.empty().schema.items()}
+    missing = [value.alias(name) for name, value in columns.items() if name not in rows.columns]
+    return reliability(rows.with_columns(*missing), EDGES, min_af=0.01, seed=0)
+
+
+def efficiency_table() -> pl.DataFrame:
+    names = Efficiency.empty().columns
+    values = {"what": "batch", "n_variants": 64, "n_repeats": 5, "median_s": 1.25, "low_s": 1.0, "high_s": 1.5,
+              "variants_per_s": 51.2,
+              "tokens_per_variant": 390.0, "peak_memory_mib": 620.0, "n_threads": 1}  # fmt: skip
+    return pl.DataFrame([values]).select(names)
+
+
+def benchmark_rows() -> pl.DataFrame:
+    trait = alleles(60, TRAITGYM, 900, contig=(pl.col("number") % 3).cast(pl.String),
+                    match_group=(pl.col("number") // 6).cast(pl.String))  # fmt: skip
+    return pl.concat(
+        [
+            alleles(80, consequence="missense_variant", stars=pl.col("number") // 20, **frequencies(pl.lit(0.02))),
+            alleles(12, NON_CODING, 500),
+            alleles(40, BRCA1, 700, value=-1.0 * pl.col("number")),
+            trait,
+            pl.DataFrame({"track": ["BRCA2"], "reason": ["unreadable"], "note": ["brca2.xlsx is of another build"]}),
+        ],
+        how="diagonal",
     )
 
 
-def inputs(share: float = 0.5, *, synthetic: bool = True) -> ReportInputs:
-    scores = clinvar_scores()
+def inputs(share: float = 0.5, *, synthetic: bool = True, rows: pl.DataFrame | None = None) -> ReportInputs:
+    rows = judged(benchmark_rows() if rows is None else rows, region="other")
     return ReportInputs(
         profile="demo",
         synthetic=synthetic,
         has_annotation=False,
         rollout=rollout_table(share),
+        figures=figures(rows, n_resamples=50),
+        rows=rows,
+        populations=by_population(rows, n_resamples=50),
         calibration=calibration_table(),
-        benchmarks=clinvar_benchmarks(scores, scores, n_resamples=50),
-        scores=scores,
-        holdout=scores,
+        reliability=reliability_table(),
+        efficiency=efficiency_table(),
+        machine={"cpu": "abacus"},
         accounting=pl.DataFrame(
             {
                 "source": ["gnomad"] * 3,
@@ -88,27 +107,43 @@ def inputs(share: float = 0.5, *, synthetic: bool = True) -> ReportInputs:
         ),
         mix=pl.DataFrame({"source": ["gnomad", "clinvar"], "requested": [40, 10], "obtained": [40, 2]}),
         provenance={"commit": "0123abc", "machine": "Linux"},
+        evaluated={"clinvar_release": "2026-11-01"},
         facts={"windows a position": "1.50"},
     )
 
 
-def test_writes_three_files_and_leaves_no_temporary_ones(tmp_path: Path) -> None:
-    write_report(tmp_path / "report", inputs())
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == FILES
+@pytest.fixture(scope="module")
+def usual() -> ReportInputs:
+    return inputs()
 
 
-def test_same_inputs_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_report(tmp_path / name, inputs())
-    for name in FILES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+@pytest.fixture(scope="module")
+def written(usual: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(folder, usual)
+    return folder
+
+
+def test_writes_its_files_and_leaves_no_temporary_ones(written: Path) -> None:
+    assert sorted(path.name for path in written.iterdir()) == FILES
+    assert sorted(path.stem for path in (written / "plots").iterdir()) == PLOTS
+    page = (written / "eval_report.md").read_text()
+    assert all(f"(plots/{name}.png)" in page for name in PLOTS)
+
+
+def test_same_inputs_same_bytes(usual: ReportInputs, written: Path, tmp_path: Path) -> None:
+    write_report(tmp_path, usual)
+    for path in written.rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / path.relative_to(written)).read_bytes()
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.5, "Yes."), (0.0, "Not shown."), (-0.5, "No.")])
-def test_first_screen_answers_the_question(tmp_path: Path, share: float, verdict: str) -> None:
-    write_report(tmp_path, inputs(share))
+def test_first_screen_says_whether_states_are_foreseen(
+    usual: ReportInputs, tmp_path: Path, share: float, verdict: str
+) -> None:
+    write_report(tmp_path, dataclasses.replace(usual, rollout=rollout_table(share)))
     for name in ("eval_report.md", "eval_report.html"):
-        first_screen = (tmp_path / name).read_text().split("Rollout: predicted")[0]
+        first_screen = (tmp_path / name).read_text().split("Since the last report")[0]
         assert f"Better than predicting no change? {verdict}" in first_screen
         assert "n = 60 rows" in first_screen and re.search(
             r"-?\d\.\d+ \(95 % interval -?\d\.\d+ to -?\d\.\d+\)", first_screen
@@ -116,25 +151,35 @@ def test_first_screen_answers_the_question(tmp_path: Path, share: float, verdict
         assert RESEARCH_TOOL in first_screen and NO_ANNOTATION in first_screen.replace("&#x27;", "'")
 
 
-def test_only_a_synthetic_profile_is_called_synthetic(tmp_path: Path) -> None:
-    write_report(tmp_path / "demo", inputs(synthetic=True))
-    write_report(tmp_path / "real", inputs(synthetic=False))
-    assert SYNTHETIC in (tmp_path / "demo" / "eval_report.md").read_text()
-    assert "ynthetic" not in (tmp_path / "real" / "eval_report.md").read_text()
+def test_first_screen_answers_for_each_benchmark_and_head_with_interval_and_n(written: Path) -> None:
+    lines = (written / "eval_report.md").read_text().split("## ")[0].splitlines()
+    head = next(line for line in lines if line.startswith("| benchmark"))
+    for question in ("no change predicted?", "zero-shot likelihood?", "consequence class?", "distance to the exon?"):
+        assert question in head
+    surprise = next(line for line in lines if line.startswith("| ClinVar coding | surprise (percentile)"))
+    assert re.search(r"\| yes: \+0\.\d+ \(\+0\.\d+ to \+0\.\d+\) \|", surprise) and "| 40 + 40 |" in surprise
+    displacement = next(line for line in lines if line.startswith("| ClinVar coding | displacement"))
+    assert "| no: -0." in displacement
+    text = "\n".join(lines)
+    assert "ClinVar non-coding (fewer than 10 positives" in text and "BRCA2 (no alleles)" in text
 
 
-def test_html_asks_for_nothing_from_outside_and_escapes_text(tmp_path: Path) -> None:
-    hostile = dataclasses.replace(inputs(), facts={"<script>alert(1)</script>": "a & b"})
-    write_report(tmp_path, hostile)
+def test_only_a_synthetic_profile_is_called_synthetic(usual: ReportInputs, written: Path, tmp_path: Path) -> None:
+    write_report(tmp_path, dataclasses.replace(usual, synthetic=False))
+    assert SYNTHETIC in (written / "eval_report.md").read_text()
+    assert "ynthetic data" not in (tmp_path / "eval_report.md").read_text()
+
+
+def test_html_asks_for_nothing_from_outside_and_escapes_text(usual: ReportInputs, tmp_path: Path) -> None:
+    write_report(tmp_path, dataclasses.replace(usual, facts={"<script>alert(1)</script>": "a & b"}))
     page = (tmp_path / "eval_report.html").read_text()
     assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)", page) and "@import" not in page and "url(" not in page
     assert "<script" not in page and "a &amp; b" in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == len(PLOTS)
 
 
-def test_json_is_plain_and_whole(tmp_path: Path) -> None:
-    write_report(tmp_path, inputs())
-    metrics = json.loads((tmp_path / "eval_metrics.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+def test_json_is_plain_and_whole(written: Path) -> None:
+    metrics = json.loads((written / "eval_metrics.json").read_text(), parse_constant=lambda word: pytest.fail(word))
     assert metrics["verdict"] == "yes" and metrics["naive_skill"] == 0.0
     assert metrics["skill"]["skill"] == pytest.approx(0.75, abs=0.01)  # half the way leaves a quarter of the error
     assert metrics["accounting"] == [
@@ -142,34 +187,69 @@ def test_json_is_plain_and_whole(tmp_path: Path) -> None:
         {"source": "gnomad", "reason": "too_long", "n_alleles": 7},
     ]
     assert metrics["mix"][1] == {"source": "clinvar", "requested": 10, "obtained": 2}
-    assert metrics["provenance"]["commit"] == "0123abc"
+    assert metrics["provenance"]["commit"] == "0123abc" and metrics["evaluated"]["clinvar_release"] == "2026-11-01"
+    assert metrics["efficiency"][0]["tokens_per_variant"] == 390.0
 
 
-def test_negative_results_stay_in(tmp_path: Path) -> None:
-    bad = inputs(-0.5)
-    found = negative_results(bad.rollout, bad.benchmarks)
+def test_negative_results_stay_in(usual: ReportInputs, tmp_path: Path) -> None:
+    bad = dataclasses.replace(usual, rollout=rollout_table(-0.5))
+    found = negative_results(bad.rollout, bad.figures)
     assert any("Skill on holdout-chr, K = 2 is" in line for line in found)
     assert any("ridge regression on the same inputs has 0.510" in line for line in found)
-    assert any("AUROC of displacement" in line for line in found)
+    assert any("AUROC of displacement on ClinVar coding (all) is 0.00" in line for line in found)
+    assert any("AUROC of displacement on ClinVar coding (all) less that of zero-shot" in line for line in found)
     write_report(tmp_path, bad)
     page = (tmp_path / "eval_report.md").read_text()
     assert all(line in page for line in found)
 
 
-def test_nothing_to_judge_is_said_and_does_not_fail(tmp_path: Path) -> None:
-    empty = inputs()
-    scores = empty.scores.clear()
+def test_changes_and_regressions_are_told(usual: ReportInputs, written: Path, tmp_path: Path) -> None:
+    assert "This is the first report here." in (written / "eval_report.md").read_text()
+    before = json.loads((written / "eval_metrics.json").read_text())
+    worse = dataclasses.replace(usual, rollout=rollout_table(0.2), last=before, released=before)
+    write_report(tmp_path, worse)
+    page = (tmp_path / "eval_report.md").read_text()
+    assert "| skill | holdout-chr, K = 1 | 0.7" in page
+    assert "Worse than the last release by more than 0.02 AUROC and 0.05 skill:" in page
+
+
+def test_a_file_that_could_not_be_read_is_told_and_the_rest_is_made(written: Path) -> None:
+    page = (written / "eval_report.md").read_text()
+    assert "BRCA2: brca2.xlsx is of another build" in page and "| BRCA2 | unreadable | no label | 1 |" in page
+
+
+def test_nothing_to_judge_is_said_and_does_not_fail(usual: ReportInputs, tmp_path: Path) -> None:
+    rows = usual.rows.clear()
     none = dataclasses.replace(
-        empty,
-        rollout=empty.rollout.clear(),
-        scores=scores,
-        holdout=scores,
-        benchmarks=clinvar_benchmarks(scores, scores, 10),
-        accounting=empty.accounting.clear(),
+        usual,
+        rollout=usual.rollout.clear(),
+        rows=rows,
+        figures=figures(rows, n_resamples=10),
+        populations=by_population(rows),
+        reliability=usual.reliability.clear(),
+        accounting=usual.accounting.clear(),
     )
     write_report(tmp_path, none)
     page = (tmp_path / "eval_report.md").read_text()
-    assert "Not measured." in page and "no alleles" in page
+    assert "Not measured." in page and "no file was given" in page
+
+
+def test_populations_by_frequency(usual: ReportInputs) -> None:
+    table = usual.populations.filter(pl.col("population").is_in(["all", "afr"]))
+    assert table.select("population", "frequency", "n_positive", "n_negative", "auroc", "benign_high").rows() == [
+        ("all", "above 0.01", 40, 40, 1.0, 0.0),
+        ("afr", "above 0.01", 40, 40, 1.0, 0.0),
+    ]
+    assert table["benign_median"].to_list() == pytest.approx([0.2, 0.2])
+
+
+def test_reliability_of_percentiles_made_of_other_variants() -> None:
+    table = reliability_table()
+    assert table["edits"].unique(maintain_order=True).to_list() == ["substitution", "indel"]
+    assert table.filter(pl.col("edits") == "substitution")["n"][0] == 400
+    # Even scores: a half of them predicts the other's percentiles but for the luck of the draw.
+    assert ((table["observed"] - table["expected"]).abs() < 0.13).all()
+    assert ((table["low"] <= table["observed"]) & (table["observed"] <= table["high"])).all()
 
 
 def test_provenance_names_commit_versions_and_machine() -> None:
@@ -178,10 +258,11 @@ def test_provenance_names_commit_versions_and_machine() -> None:
     assert provenance(Path("/"))["commit"].startswith("unknown")
 
 
-def test_pictures_are_png_and_repeatable() -> None:
-    scores = clinvar_scores()
-    for picture in (plots.skill_by_k(rollout_table(0.5)), plots.roc(scores), plots.percentile_histogram(scores)):
-        assert picture.startswith(b"\x89PNG\r\n")
-    assert plots.roc(scores) == plots.roc(scores)
+def test_pictures_are_png_and_repeatable(usual: ReportInputs) -> None:
+    rows = usual.rows
+    made = (plots.skill_by_k(usual.rollout), plots.roc(rows), plots.precision_recall(rows),
+            plots.percentile_histogram(rows), plots.reliability(usual.reliability))  # fmt: skip
+    assert all(picture.startswith(b"\x89PNG\r\n") for picture in made)
+    assert plots.roc(rows) == made[1]
     assert plots.data_uri(b"abc") == "data:image/png;base64,YWJj"
     assert plots.line_picture([1, 2], [0.5, 0.4], "step", "loss").startswith("![loss by step](data:image/png;base64,")
