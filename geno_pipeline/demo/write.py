@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import polars as pl
 import pysam
 from numpy.typing import NDArray
 
+from geno_pipeline.demo.benchmarks import Drawn, brca1_like, brca2_like, traitgym_like
 from geno_pipeline.demo.clinvar import make_clinvar
 from geno_pipeline.demo.config import DemoConfig
 from geno_pipeline.demo.effects import find_effects
@@ -52,6 +53,9 @@ _FILES = {
     "phased": "phased.vcf.gz",
     "clinvar": "clinvar.vcf.gz",
     "sample": "sample.vcf.gz",
+    "brca1": "brca1.csv",
+    "brca2": "brca2.parquet",
+    "traitgym": "traitgym.parquet",
 }
 
 
@@ -60,7 +64,8 @@ class DemoInputs:
     """Paths of the files written, and what is in them.
 
     `reference` has .fai and .gzi beside it, `genes` and the VCFs a .tbi. `repeats` is a RepeatMasker .out file;
-    `duplications` a BED (contig, start, end, "segmental_dup"). `summary` counts genes, variants and labels.
+    `duplications` a BED (contig, start, end, "segmental_dup"). `brca1`, `brca2` and `traitgym` are benchmark tables in
+    three published layouts. `summary` counts genes, variants and labels.
     """
 
     reference: Path
@@ -71,6 +76,9 @@ class DemoInputs:
     phased: Path
     clinvar: Path
     sample: Path
+    brca1: Path
+    brca2: Path
+    traitgym: Path
     summary: dict[str, float]
 
 
@@ -85,7 +93,8 @@ def write_demo_inputs(folder: Path, config: DemoConfig) -> DemoInputs:
     """
     folder.mkdir(parents=True, exist_ok=True)
     contigs = make_genome(config)
-    tables, summary = _make_tables(contigs, config)
+    drawn = [(contig, find_effects(contig)) for contig in contigs]
+    tables, summary = _make_tables(drawn, config)
     names = [f"demo{number:03d}" for number in range(1, config.n_samples + 1)]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".demo-") as temporary:
         made = Path(temporary)
@@ -103,22 +112,21 @@ def write_demo_inputs(folder: Path, config: DemoConfig) -> DemoInputs:
         }
         for name, (lines, people) in headers.items():
             _write_vcf(made / _FILES[name], pl.concat(tables[name]), _header(contigs, lines, people))
+        _write_benchmarks(made, drawn, config)
         for file in sorted(made.iterdir()):
             os.replace(file, folder / file.name)
     return DemoInputs(**{field: folder / name for field, name in _FILES.items()}, summary=summary)
 
 
-def _make_tables(
-    contigs: tuple[ContigGenome, ...], config: DemoConfig
-) -> tuple[dict[str, list[pl.DataFrame]], dict[str, float]]:
+def _make_tables(drawn: Sequence[Drawn], config: DemoConfig) -> tuple[dict[str, list[pl.DataFrame]], dict[str, float]]:
     """Records of every VCF by contig, and the counts of the summary."""
     tables: dict[str, list[pl.DataFrame]] = {name: [] for name in ("gnomad", "phased", "clinvar", "sample")}
     labels: list[pl.DataFrame] = []
     alleles: list[pl.DataFrame] = []
+    contigs = tuple(contig for contig, _ in drawn)
     scored = contigs[-config.sample_contigs :]
     scored_bp = sum(contig.codes.size for contig in scored)
-    for contig in contigs:
-        effects = find_effects(contig)
+    for contig, effects in drawn:
         people = simulate_population(contig, effects, config)
         labelled = make_clinvar(contig, effects, people, config)
         records = population_records(contig, people, config)
@@ -132,6 +140,15 @@ def _make_tables(
         labels.append(labelled.select("label"))
         alleles.append(people.alleles.select("ref", "alt", "ac"))
     return tables, _summary(contigs, pl.concat(alleles), pl.concat(labels), 2 * config.n_samples)
+
+
+def _write_benchmarks(folder: Path, drawn: Sequence[Drawn], config: DemoConfig) -> None:
+    """The three tables, the first with lines before its header, as supplements have them."""
+    notice = "SYNTHETIC saturation screen of a made-up gene\nNot human data; of no medical meaning\n"
+    screen = brca1_like(drawn, config).write_csv(null_value="", float_precision=4)
+    (folder / _FILES["brca1"]).write_text(notice + screen.replace(",NaN,", ",NA,"))
+    for name, table in (("brca2", brca2_like(drawn, config)), ("traitgym", traitgym_like(drawn, config))):
+        table.write_parquet(folder / _FILES[name], compression="zstd", statistics=False)
 
 
 def _summary(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from geno_pipeline.evaluation.rollout import last_step, overall, rollout_fidelity
+from geno_pipeline.evaluation import rollout
+from geno_pipeline.evaluation.rollout import last_step, overall, recall, rollout_fidelity
 
 N_STEPS, WIDTH = 3, 8
 
@@ -87,3 +90,28 @@ def test_wrong_shapes_are_refused() -> None:
         rollout_fidelity(
             source, targets, targets, np.ones(6, int), ["a"] * 6, np.zeros(5, int), ridge=targets, random=targets
         )
+
+
+def test_recall_by_hand() -> None:
+    """Four true changes on a line; the second row's foreseen change lies nearer to the third's."""
+    actual = np.array([[1.0, 0], [2.0, 0], [4.0, 0], [8.0, 0]], dtype=np.float32)
+    foreseen = np.array([[1.1, 0], [3.5, 0], [4.2, 0], [7.0, 0]], dtype=np.float32)
+    assert [recall(foreseen, actual, n) for n in (1, 2, 4)] == [0.75, 1.0, 1.0]
+
+
+@given(st.integers(1, 40), st.integers(0, 5))
+def test_no_change_finds_n_of_all_rows(n_rows: int, seed: int) -> None:
+    actual = np.random.default_rng(seed).normal(size=(n_rows, 4)).astype(np.float32)
+    for n in (1, 5):
+        assert recall(np.zeros_like(actual), actual, n) == min(n, n_rows) / n_rows
+
+
+def test_blocks_of_rows_change_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    actual = rng.normal(size=(50, 6)).astype(np.float32)
+    foreseen = actual + rng.normal(size=(50, 6)).astype(np.float32)
+    whole = recall(foreseen, actual, 3)
+    slow = np.mean([(np.linalg.norm(actual - f, axis=1) <= np.linalg.norm(actual[i] - f)).sum() <= 3
+                    for i, f in enumerate(foreseen)])  # fmt: skip
+    monkeypatch.setattr(rollout, "RECALL_BLOCK", 7)
+    assert recall(foreseen, actual, 3) == whole == slow
