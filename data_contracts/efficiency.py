@@ -10,7 +10,7 @@ COLD, WARM, BATCH = "one variant, cold", "one variant, warm", "batch"
 
 
 class Efficiency(columns.Table):
-    """One row a measurement; each in a process of its own."""
+    """One row a measurement, in processes that do nothing else."""
 
     what: str = pa.Field(isin=[COLD, WARM, BATCH], description="cold: from the start of Python; the others: loaded")
     n_variants: int = pa.Field(ge=1, description="variants scored in one call, neighbours along the genome")
@@ -20,5 +20,5 @@ class Efficiency(columns.Table):
     high_s: float = pa.Field(gt=0, description="longest call, seconds")
     variants_per_s: float = pa.Field(gt=0, description="variants over the median time")
     tokens_per_variant: float = pa.Field(gt=0, description="tokens (six bases) that the encoder ran, by variant")
-    peak_memory_mib: float = pa.Field(gt=0, description="most resident memory of the process, MiB")
+    peak_memory_mib: float = pa.Field(gt=0, description="most resident memory of the process until then, MiB")
     n_threads: int = pa.Field(ge=1, description="threads")

@@ -18,6 +18,7 @@ from rich.table import Table
 from data_contracts.benchmark_alleles import TRACKS
 from geno_pipeline.build.release import RESEARCH_LINE
 from geno_pipeline.config import Profile
+from geno_pipeline.evaluation.benchmarks import NO_FILE
 
 SHOWN = ("surprise (percentile)", "displacement", "zero-shot likelihood", "consequence class", "distance to the exon")
 SCORED, SCORED_PAGE = "scored.vcf.gz", "scored.html"
@@ -86,7 +87,8 @@ def ranking_table(benchmarks: pl.DataFrame) -> Table:
         is_number = name in ("harmful", "harmless", "AUROC")  # the interval may be a sentence
         table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number)
     whole = benchmarks.filter((pl.col("family") == "kind") & (pl.col("subset") == "all"))
-    for row in whole.filter(pl.col("score").is_in(SHOWN) & pl.col("track").is_in(TRACKS)).iter_rows(named=True):
+    given = whole.filter(pl.col("note").ne_missing(NO_FILE) & pl.col("track").is_in(TRACKS))
+    for row in given.filter(pl.col("score").is_in(SHOWN)).iter_rows(named=True):
         interval = row["note"] or _interval(row["auroc_low"], row["auroc_high"])
         numbers = (f"{row['n_positive']:,}", f"{row['n_negative']:,}", _number(row["auroc"]), interval)
         table.add_row(row["track"], row["score"], *numbers)

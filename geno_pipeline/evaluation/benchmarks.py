@@ -33,7 +33,8 @@ HUMBLE = (NO_CHANGE, ZERO_SHOT, CONSEQUENCE, DISTANCE)
 
 NO_ANNOTATION = "other"
 CLASS_OF_REGION = {"coding_nonsense": 2, "splice": 2, "coding_missense": 1}
-CLASS_OF_TERM = {"stop_gained": 2, "splice_acceptor_variant": 2, "splice_donor_variant": 2, "missense_variant": 1}
+TRUNCATING = ("stop_gained", "frameshift_variant", "start_lost", "splice_acceptor_variant", "splice_donor_variant")
+CLASS_OF_TERM = {**dict.fromkeys(TRUNCATING, 2), "missense_variant": 1}
 
 FREQUENCIES = ("0", "up to 0.0001", "to 0.001", "to 0.01", "above 0.01")
 

@@ -2,8 +2,9 @@
 
 Belongs here: measuring. Does not: making it fast (`geno_model.scoring`), comparing with other ways (`benchmarks/`).
 
-Concept: each measurement is a process of its own with one thread, so that cold is cold (interpreter, imports, loading,
-first score) and peak memory is that of this measurement alone:
+Concept: what is measured runs in processes of its own with one thread, so that cold is cold (interpreter, imports,
+loading, first score), a process for each start. One more process makes the rest, the small batches first, so that the
+most memory it has had so far is what the largest of them needs:
 
     python -m geno_pipeline.evaluation.efficiency REQUEST.json     prints one line of JSON
 
@@ -61,14 +62,12 @@ def efficiency(
     """
     ordered = alleles.select("contig", "pos", "ref", "alt", "edit_type").sort("contig", "pos", "ref", "alt")
 
-    def neighbours(n: int) -> pl.DataFrame:
-        return ordered.slice((ordered.height - n) // 2, n)
-
-    cold = [_measure(subject, neighbours(1), 0) for _ in range(COLD_STARTS)]
-    rows = [_row(COLD, 1, [found["process_s"] for found in cold], cold[0])]
-    for what, n in [(WARM, 1), *((BATCH, n) for n in batches if n <= ordered.height)]:
-        found = _measure(subject, neighbours(n), repeats)
-        rows.append(_row(what, n, found["calls_s"], found))
+    sizes = [n for n in batches if n <= ordered.height]
+    runs = [(WARM, 1), *((BATCH, n) for n in sorted(sizes))]
+    cold = [_process(subject, ordered, [1], 0) for _ in range(COLD_STARTS)]
+    rows = [_row(COLD, 1, [seconds for _, seconds in cold], cold[0][0][0])]
+    found, _ = _process(subject, ordered, [n for _, n in runs], repeats)
+    rows += [_row(what, n, one["calls_s"], one) for (what, n), one in zip(runs, found, strict=True)]
     return pl.DataFrame(rows, schema=Efficiency.empty().schema)
 
 
@@ -114,15 +113,18 @@ def _row(what: str, n: int, seconds: Sequence[float], found: dict[str, Any]) -> 
     }
 
 
-def _measure(subject: Subject, alleles: pl.DataFrame, repeats: int) -> dict[str, Any]:
-    """One process: what it printed, and its own seconds from start to end."""
+def _process(
+    subject: Subject, ordered: pl.DataFrame, sizes: Sequence[int], repeats: int
+) -> tuple[list[dict[str, Any]], float]:
+    """One process that scores so many neighbours each: what it printed, and its own seconds from start to end."""
     paths = {name: str(value) for name, value in asdict(subject).items()}
+    alleles = [ordered.slice((ordered.height - n) // 2, n).to_dicts() for n in sizes]
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder) / "request.json"
-        request.write_text(json.dumps({"subject": paths, "alleles": alleles.to_dicts(), "repeats": repeats}))
+        request.write_text(json.dumps({"subject": paths, "alleles": alleles, "repeats": repeats}))
         begun = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", __name__, str(request)],
+            [sys.executable, "-m", "geno_pipeline.evaluation.efficiency", str(request)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -131,8 +133,8 @@ def _measure(subject: Subject, alleles: pl.DataFrame, repeats: int) -> dict[str,
         seconds = time.perf_counter() - begun
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise EfficiencyError(f"scoring {alleles.height} variants in a process of its own failed: {last}")
-    return json.loads(done.stdout.splitlines()[-1]) | {"process_s": seconds}
+        raise EfficiencyError(f"scoring {max(sizes)} variants in a process of its own failed: {last}")
+    return json.loads(done.stdout.splitlines()[-1]), seconds
 
 
 def _main(request: Path) -> None:
@@ -155,16 +157,28 @@ def _main(request: Path) -> None:
         load_sixmer_states(identity, encoder)
     model = WorldModel.load(Path(subject["checkpoint"]), read_sixmers(Path(subject["states"])))
     genome = Genome.open(Path(subject["fasta"]), cache_dir=Path(subject["cache_dir"]))
-    context, alleles = Context.build(None, None, genome), pl.DataFrame(asked["alleles"])
-    seconds = []
+    context = Context.build(None, None, genome)
+    found = []
     with window_threads(1) as threads:
-        for _ in range(asked["repeats"] + 1):
-            tokens, begun = encoder.n_tokens_run, time.perf_counter()
-            score_raw(alleles, genome, encoder, model, context, policy=subject["policy"], pool=threads)
-            seconds.append(time.perf_counter() - begun)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kilobytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    print(json.dumps({"calls_s": seconds[1:], "tokens": encoder.n_tokens_run - tokens, "peak_memory_mib": peak}))
+        for alleles in map(pl.DataFrame, asked["alleles"]):
+            seconds, tokens = [], 0
+            for _ in range(asked["repeats"] + 1):
+                before, begun = encoder.n_tokens_run, time.perf_counter()
+                score_raw(alleles, genome, encoder, model, context, policy=subject["policy"], pool=threads)
+                seconds.append(time.perf_counter() - begun)
+                tokens = encoder.n_tokens_run - before
+            found.append({"calls_s": seconds[1:], "tokens": tokens, "peak_memory_mib": _peak_memory_mib()})
+    print(json.dumps(found))
+
+
+def _peak_memory_mib() -> float:
+    """Most resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage on Linux begins with what the parent had when it forked
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":
