@@ -28,7 +28,7 @@ SURPRISE, SURPRISE_RAW, DISPLACEMENT = "surprise (percentile)", "surprise (raw)"
 ZERO_SHOT, NO_CHANGE = "zero-shot likelihood", "no change predicted"
 CONSEQUENCE, REGION, DISTANCE = "consequence class", "region class", "distance to the exon"
 HEADS = (SURPRISE, SURPRISE_RAW, DISPLACEMENT)
-HUMBLE = (NO_CHANGE, ZERO_SHOT, CONSEQUENCE, DISTANCE)
+HUMBLE = (NO_CHANGE, ZERO_SHOT, DISTANCE, CONSEQUENCE)
 """What every difference is taken to: what a reviewer asks first."""
 
 NO_ANNOTATION = "other"
@@ -186,8 +186,15 @@ def _groups(labelled: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
     for family, key in _SUB_TABLES.items():
         parts = labelled.with_columns(key.alias("_subset")).drop_nulls("_subset").partition_by("_subset", as_dict=True)
         if len(parts) > 1:
-            groups += [(family, str(subset), part.drop("_subset")) for (subset,), part in sorted(parts.items())]
+            names = sorted((str(subset) for (subset,) in parts), key=lambda name: (_place(name), name))
+            groups += [(family, name, parts[(name,)].drop("_subset")) for name in names]
     return groups
+
+
+def _place(subset: str) -> int:
+    """Where a group stands in its sub-table: frequencies and region classes have an order of their own."""
+    order = (*FREQUENCIES, *REGION_CLASSES)
+    return order.index(subset) if subset in order else -1
 
 
 def _ranked(group: pl.DataFrame, score: str, n_resamples: int, seed: int, no_file: str | None) -> dict[str, object]:

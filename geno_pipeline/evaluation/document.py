@@ -26,6 +26,8 @@ h3 { font-size: 1.02rem; margin: 1.25rem 0 .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
 th { background: #f4f4f4; white-space: normal; vertical-align: bottom; }
+.wrapped td { white-space: normal; }
+.wrapped td:first-child { white-space: nowrap; }
 td.wide { white-space: normal; min-width: 16rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .9rem; }
@@ -51,10 +53,11 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Column names and rows of cells that are already text."""
+    """Column names and rows of cells that are already text; `is_wrapped`: a cell may take several lines."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    is_wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def _markdown(block: Block, plots: str) -> str:
             return f"{'#' * level} {text}"
         case Paragraph(text, kind):
             return f"> **{text}**" if kind else text
-        case Table(columns, rows):
+        case Table(columns, rows, _):
             lines = [columns, ["---"] * len(columns), *rows]
             return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         case Picture(name, _, caption):
@@ -101,10 +104,11 @@ def _html(block: Block) -> str:
             return f"<h{level}>{html.escape(text)}</h{level}>"
         case Paragraph(text, kind):
             return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
-        case Table(columns, rows):
+        case Table(columns, rows, is_wrapped):
+            wrapped = ' class="wrapped"' if is_wrapped else ""
             head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
             lines = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
-            return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
+            return f'<div class="scroll"><table{wrapped}>\n<tr>{head}</tr>\n{lines}\n</table></div>'
         case Picture(_, png, caption):
             text = html.escape(caption)
             return f'<figure><img src="{data_uri(png)}" alt="{text}"><figcaption>{text}</figcaption></figure>'

@@ -55,7 +55,7 @@ def first_screen(
     )
     rows = [row for track in TRACKS for head in (SURPRISE, DISPLACEMENT) if (row := _answers(figures, track, head))]
     columns = ["benchmark", "score", "AUROC (95 % interval)", *(f"better than: {name}?" for name in HUMBLE), "n"]
-    blocks.append(Table(columns, rows))
+    blocks.append(Table(columns, rows, is_wrapped=True))
     missing = [track for track in TRACKS if not any(row[0] == track for row in rows)]
     text = (
         "Answers are about telling harmful from harmless alleles: the difference of AUROC to each baseline on the same "

@@ -11,9 +11,19 @@ from typing import Any
 
 import polars as pl
 
-from data_contracts.benchmark_alleles import BRCA1, BRCA2, TRAITGYM
+from data_contracts.benchmark_alleles import BRCA1, BRCA2, TRACKS, TRAITGYM
 from geno_pipeline.evaluation import plots
-from geno_pipeline.evaluation.benchmarks import CONSEQUENCE, GROUPS, HEADS, NO_CHANGE, SURPRISE, ZERO_SHOT, Figures
+from geno_pipeline.evaluation.benchmarks import (
+    CLINVAR,
+    CONSEQUENCE,
+    GROUPS,
+    HEADS,
+    KINDS,
+    NO_CHANGE,
+    SURPRISE,
+    ZERO_SHOT,
+    Figures,
+)
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table
 from geno_pipeline.evaluation.history import MOST_WORSE
 from geno_pipeline.evaluation.rollout import ALL
@@ -47,7 +57,6 @@ def change_section(changes: pl.DataFrame, worse: Sequence[str], *, has_earlier: 
 
 def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
     """Every score on every benchmark, the curves, what took part."""
-    columns = ["alleles", "score", "AUROC (95 % interval)", "AUPRC (95 % interval)", "share positive", "n", "excluded"]
     blocks: list[Block] = [
         Heading("Benchmarks: harmful against harmless"),
         Paragraph(
@@ -58,27 +67,36 @@ def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
             "part; of BRCA1, BRCA2 and TraitGym the DNA around them was not held out."
         ),
     ]
-    kinds = figures.ranking.filter(pl.col("family") == "kind")
     for track in GROUPS:
-        table = kinds.filter(pl.col("track") == track)
-        if table["auroc"].null_count() == table.height:
-            reasons = ", ".join(
-                table.filter(pl.col("subset") == "all")["note"].drop_nulls().unique(maintain_order=True)
-            )
-            blocks += [Heading(track, 3), Paragraph(f"No figures: {reasons}.")]
-            continue
-        cells = [
-            [row["subset"], row["score"], area(row, "auroc"), "" if row["note"] else area(row, "auprc")]
-            + [_share(row), f"{row['n_positive']:,} + {row['n_negative']:,}", f"{row['n_excluded']:,}"]
-            for row in table.iter_rows(named=True)
-        ]
-        blocks += [Heading(track, 3), Table(columns, cells)]
+        blocks += _ranking(track, figures.ranking.filter((pl.col("family") == "kind") & (pl.col("track") == track)))
     blocks += [
         Picture("roc", plots.roc(rows), "ROC curves by benchmark; n in the titles"),
         Picture("precision_recall", plots.precision_recall(rows), "Precision and recall by benchmark; n in the titles"),
         Picture("percentiles", plots.percentile_histogram(rows), "Surprise percentiles by class; n in the legends"),
     ]
     return [*blocks, *_sub_tables(figures), *_screens(figures), *_agreement(figures), *_counts(figures)]
+
+
+def _ranking(track: str, table: pl.DataFrame) -> list[Block]:
+    """A table of one benchmark: a row a score, AUROC by kind of allele and AUPRC of all."""
+    if table["auroc"].null_count() == table.height:
+        reasons = ", ".join(table.filter(pl.col("subset") == "all")["note"].drop_nulls().unique(maintain_order=True))
+        return [Heading(track, 3), Paragraph(f"No figures: {reasons}.")]
+    found = {(row["score"], row["subset"]): row for row in table.iter_rows(named=True)}
+    cells = []
+    for score in table["score"].unique(maintain_order=True):
+        whole = found[score, "all"]
+        aurocs = [area(found[score, kind], "auroc") for kind in KINDS]
+        auprc = "" if whole["note"] else area(whole, "auprc")
+        cells.append([score, aurocs[0], auprc, *aurocs[1:], _n(whole), f"{whole['n_excluded']:,}"])
+    sizes = {kind: _n(found[SURPRISE, kind]) for kind in KINDS}
+    columns = [
+        "score",
+        f"AUROC, all (n = {sizes['all']})",
+        f"AUPRC, all (share positive {_share(found[SURPRISE, 'all'])})",
+    ]
+    columns += [f"AUROC, {kind} (n = {sizes[kind]})" for kind in KINDS if kind != "all"]
+    return [Heading(track, 3), Table([*columns, "n of this score", "excluded"], cells, is_wrapped=True)]
 
 
 def _sub_tables(figures: Figures) -> list[Block]:
@@ -89,10 +107,13 @@ def _sub_tables(figures: Figures) -> list[Block]:
         for (track, subset), group in table.group_by("track", "subset", maintain_order=True):
             by_score = {row["score"]: row for row in group.iter_rows(named=True)}
             first = by_score[SURPRISE]
-            if track in ("ClinVar coding", "ClinVar non-coding", BRCA1, BRCA2, TRAITGYM):
+            if track in TRACKS:
                 cells = [_brief(by_score[score]) for score in SHORT]
-                rows.append([track, subset, *cells, f"{first['n_positive']:,} + {first['n_negative']:,}"])
-        blocks += [Heading(f"AUROC by {family}", 3), Table(["benchmark", str(family), *SHORT, "n"], rows)]
+                rows.append([track, subset, *cells, _n(first)])
+        blocks += [
+            Heading(f"AUROC by {family}", 3),
+            Table(["benchmark", str(family), *SHORT, "n"], rows, is_wrapped=True),
+        ]
     return blocks
 
 
@@ -116,7 +137,7 @@ def _screens(figures: Figures) -> list[Block]:
         cells = [
             [row["score"], row["note"] or figure(row["auprc"], row["low"], row["high"]), str(row["n_chromosomes"])]
             + [figure(row["within"], row["within_low"], row["within_high"]), f"{row['n_groups']:,}"]
-            + [f"{row['n_positive']:,} + {row['n_negative']:,}"]
+            + [_n(row)]
             for row in causal.iter_rows(named=True)
         ]
         columns = ["score", "AUPRC by chromosome, weighted (95 % interval)", "chromosomes"]
@@ -127,7 +148,7 @@ def _screens(figures: Figures) -> list[Block]:
 
 def _agreement(figures: Figures) -> list[Block]:
     """Spearman between the heads and every score."""
-    table = figures.agreement.filter(pl.col("track").is_in(["ClinVar", BRCA1, BRCA2, TRAITGYM]) & (pl.col("n") > 2))
+    table = figures.agreement.filter(pl.col("track").is_in([CLINVAR, BRCA1, BRCA2, TRAITGYM]) & (pl.col("n") > 2))
     with_head = table.filter(pl.col("a").is_in(HEADS))
     names = [name for name in with_head["b"].unique(maintain_order=True) if name not in HEADS[:1]]
     rows = []
@@ -137,11 +158,15 @@ def _agreement(figures: Figures) -> list[Block]:
     if not rows:
         return []
     text = "Spearman's rho of two scores over the alleles that have both. All pairs are in eval_metrics.json."
-    return [Heading("How alike the scores are", 3), Paragraph(text), Table(["benchmark", "score", *names], rows)]
+    return [
+        Heading("How alike the scores are", 3),
+        Paragraph(text),
+        Table(["benchmark", "score", *names], rows, is_wrapped=True),
+    ]
 
 
 def _counts(figures: Figures) -> list[Block]:
-    counts = figures.counts.with_columns(pl.col("reason").fill_null("takes part")).sort("track", "reason", "label")
+    counts = figures.counts.sort("track", "reason", "label", nulls_last=False).fill_null("takes part")
     rows = [
         [row["track"], row["reason"], {1: "harmful", 0: "harmless", None: "no label"}[row["label"]], f"{row['n']:,}"]
         for row in counts.iter_rows(named=True)
@@ -156,7 +181,6 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
     columns = ["holdout", "edits K", "kind of edit", "n", "skill (95 % interval)"]
     columns += ["no change", "ridge", "random weights", "cosine of change"]
     columns += ["1 - cosine", "1 - cosine, no change", "L2", "L2, no change"]
-    columns += ["recall@1", "no change", "recall@5", "no change"]
     rows = [
         [
             row["holdout"],
@@ -170,15 +194,18 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
             number(row["delta_cosine"], ".3f"),
             *(number(1 - row[name], ".2e") for name in ("cosine", "naive_cosine")),
             *(number(row[name], ".2e") for name in ("l2", "naive_l2")),
-            *(number(row[name], ".3f") for name in ("recall_1", "naive_recall_1", "recall_5", "naive_recall_5")),
         ]
+        for row in rollout.iter_rows(named=True)
+    ]
+    recalled = [
+        [row["holdout"], "all" if row["k"] is None else str(row["k"]), row["edit_type"], f"{row['n']:,}"]
+        + [number(row[name], ".3f") for name in ("recall_1", "naive_recall_1", "recall_5", "naive_recall_5")]
         for row in rollout.iter_rows(named=True)
     ]
     text = (
         "Each row of K edits is judged after its last edit. "
         "Skill = 1 - sum of squared errors over sum of squared changes. "
         "Ridge regression is given the predictor's own inputs; random weights are those of an untrained predictor. "
-        "recall@k: how often a row's own change of state is among the k, of all n, nearest to the one foreseen. "
         "On holdout-chr chains are synthetic, on holdout-haplotypes they are real. "
         "The intervals resample rows; rows of one window are not independent, so they are somewhat too narrow. "
         "An indel whose length is not a multiple of six shifts the encoder's reading frame: "
@@ -191,6 +218,11 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
         Paragraph(text),
         Picture("skill_by_k", plots.skill_by_k(rollout), caption),
         Table(columns, rows),
+        Paragraph(
+            "Recall@k: how often a row's own change of state is among the k, of all n, that lie nearest to the change "
+            "foreseen for it. No change finds k of n."
+        ),
+        Table([*columns[:4], "recall@1", "no change", "recall@5", "no change"], recalled),
     ]
 
 
@@ -288,6 +320,10 @@ def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
 def _group(row: Mapping[str, Any]) -> str:
     edits = "rows of any K" if row["k"] is None else f"K = {row['k']}"
     return f"{row['holdout']}, {edits}" + ("" if row["edit_type"] == ALL else f", {row['edit_type']}")
+
+
+def _n(row: Mapping[str, Any]) -> str:
+    return f"{row['n_positive']:,} + {row['n_negative']:,}"
 
 
 def _share(row: Mapping[str, Any]) -> str:
