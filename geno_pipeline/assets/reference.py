@@ -17,7 +17,7 @@ from geno_pipeline.storage import Storage, empty_table, markdown_table
 
 if PROFILE.demo is not None:
 
-    @folder_asset("reference", settings=[PROFILE.demo, PROFILE.seed])
+    @folder_asset("reference", version="2", settings=[PROFILE.demo, PROFILE.seed])
     def demo_inputs(storage: Storage) -> dg.MaterializeResult:
         """SYNTHETIC inputs: a made-up genome with genes and repeats, and the variation of a simulated population.
 

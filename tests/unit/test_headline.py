@@ -40,7 +40,8 @@ def test_ablations_stand_in_a_row_for_each_variant_with_half_their_interval() ->
 
 
 def test_a_benchmark_without_a_figure_says_why() -> None:
-    row = {"track": "ClinVar coding", "family": "kind", "subset": "all", "score": "displacement", "n_positive": 4, "n_negative": 62,
+    row = {"track": "ClinVar coding", "family": "kind", "subset": "all", "score": "displacement", "n_positive": 4,
+           "n_negative": 62,
            "auroc": None, "auroc_low": None, "auroc_high": None, "note": "fewer than 10 positives"}  # fmt: skip
     shown = text(ranking_table(pl.DataFrame([row, row | {"subset": "SNV"}])))
     assert shown.count("displacement") == 1 and "fewer than 10 positives" in shown
@@ -58,5 +59,6 @@ def test_a_long_reason_leaves_room_for_the_rest_on_a_narrow_screen() -> None:
 
 def test_a_benchmark_without_a_file_takes_no_room() -> None:
     row = {"track": "BRCA1", "family": "kind", "subset": "all", "score": "displacement", "n_positive": 0,
-           "n_negative": 0, "auroc": None, "auroc_low": None, "auroc_high": None, "note": "no file was given"}  # fmt: skip
+           "n_negative": 0, "auroc": None, "auroc_low": None, "auroc_high": None,
+           "note": "no file was given"}  # fmt: skip
     assert "BRCA1" not in text(ranking_table(pl.DataFrame([row])))

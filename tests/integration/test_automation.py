@@ -1,0 +1,223 @@
+"""The refresh of the benchmarks, on an ephemeral Dagster instance with its clock moved forward (spec 6, 9).
+
+A small pipeline is made by the command line. Then a process that has its profile goes through days: it asks the sensor
+and the schedule as Dagster's daemon does, and launches what they request unless a run of that key is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from geno_pipeline.config import PROFILES
+from tests.integration.test_pipeline_run import REPOSITORY, run, tiny_profile
+
+pytestmark = pytest.mark.slow
+REFRESHED = """clinvar_variants variant_accounting holdout_clinvar benchmark_alleles clinvar_scores brca_scores
+traitgym_scores zero_shot_scores eval_report""".split()
+
+DAYS = '''
+import datetime, gzip, json, os, sys
+from pathlib import Path
+
+import dagster as dg
+import pysam
+from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from geno_pipeline import automation
+from geno_pipeline.assets import PROFILE
+from geno_pipeline.definitions import defs
+
+repository = defs.get_repository_def()
+sensor = repository.get_sensor_def("clinvar_release")
+schedule = repository.get_schedule_def("weekly_benchmarks")
+instance = dg.DagsterInstance.ephemeral()
+path = PROFILE.input_path(PROFILE.inputs.clinvar)
+text = gzip.open(path, "rt").read()
+clock = [path.stat().st_mtime + 3600]
+automation.clock = lambda: clock[0]
+happened = []
+
+
+def write(content, seconds=3600):
+    """The file as somebody puts it there now; so many seconds pass until the next look."""
+    path.write_bytes(content if isinstance(content, bytes) else gzip.compress(content.encode()))
+    os.utime(path, (clock[0], clock[0]))
+    clock[0] += seconds
+
+
+def launch(what, data):
+    """As the daemon: a request whose key has a run already is not launched again."""
+    runs = []
+    for asked in data.run_requests:
+        known = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: asked.run_key}))
+        if not known:
+            job = repository.get_job(asked.job_name or "benchmark_refresh")
+            result = job.execute_in_process(
+                instance=instance,
+                tags={**asked.tags, RUN_KEY_TAG: asked.run_key},
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+            made = sorted({e.step_key for e in result.all_events if e.event_type_value == "ASSET_MATERIALIZATION"})
+            failed = [event.step_key for event in result.all_events if event.is_step_failure]
+            runs.append({"key": asked.run_key, "failed": failed, "made": made})
+    happened.append({"what": what, "requests": len(data.run_requests), "runs": runs, "skip": data.skip_message})
+
+
+def look(what):
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
+    launch(what, sensor.evaluate_tick(context))
+
+
+def week(what, number):
+    ticks = schedule_execution_time_iterator(clock[0], schedule.cron_schedule, "UTC")
+    time = [next(ticks) for _ in range(number)][-1]
+    clock[0] = time.timestamp()
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=time)
+    launch(what, schedule.evaluate_tick(context))
+    happened[-1]["weekday"] = time.strftime("%a %H:%M")
+
+
+newer = text.replace("##fileDate=2026-01-01", "##fileDate=2026-02-01")
+assert newer != text
+look("as evaluated")
+week("a week without change", 1)
+write(newer, seconds=5)
+look("being written")
+clock[0] += 600
+look("new release")
+look("the same again")
+os.utime(path, (clock[0], clock[0]))
+clock[0] += 600
+look("touched")
+week("a week after", 1)
+lines = newer.splitlines(keepends=True)
+write("".join(lines[:-1]))
+look("same date, other content")
+write(text)
+look("older release")
+write(b"this is no VCF")
+look("no VCF")
+path.unlink()
+look("no file")
+week("a week without a file", 1)
+write("".join(lines[:-1]))
+table = PROFILE.input_path(PROFILE.inputs.brca1)
+table.write_text(table.read_text() + "\\n")
+look("another table, as the sensor sees it")
+week("another table", 1)
+week("the week after that", 1)
+print(json.dumps(happened))
+'''
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline with a report."""
+    folder = tmp_path_factory.mktemp("refresh")
+    path = tiny_profile(folder)
+    values = yaml.safe_load(path.read_text())
+    values["evaluation"] = {"bootstrap": 20, "zero_shot_rows": 2}
+    values["calibration"]["max_rows"] = 60
+    path.write_text(yaml.safe_dump(values))
+    for job in ("build_dataset", "train_model", "evaluate"):
+        done = run(path, job)
+        assert done.returncode == 0 or "skill_above_zero" in done.stderr, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def before(profile: Path) -> dict[str, bytes]:
+    """The trained model, byte by byte."""
+    return {p.name: p.read_bytes() for p in (storage(profile) / "checkpoint").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def days(profile: Path, before: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    hidden = ("GENO_DATA", "GENO_RUNS", "DAGSTER_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", DAYS],
+        cwd=REPOSITORY,
+        env=environment | {"GENO_PROFILE": str(profile)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    return {day["what"]: day for day in json.loads(done.stdout.splitlines()[-1])}
+
+
+def storage(profile: Path) -> Path:
+    return Path(yaml.safe_load(profile.read_text())["storage"])
+
+
+@pytest.mark.parametrize("what", ["new release", "same date, other content", "another table"])
+def test_a_new_file_starts_one_run_that_succeeds(days: dict[str, dict[str, Any]], what: str) -> None:
+    (made,) = days[what]["runs"]
+    assert days[what]["requests"] == 1 and "eval_report" in made["made"]
+    assert made["failed"] in ([], ["eval_report_skill_above_zero"])  # four steps of training may foresee nothing
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("as evaluated", "The last report is of these files (ClinVar of 2026-01-01)."),
+        ("a week without change", "The last report is of these files (ClinVar of 2026-01-01)."),
+        ("being written", "it may not be whole"),
+        ("the same again", "The last report is of these files (ClinVar of 2026-02-01)."),
+        ("touched", "The last report is of these files"),
+        ("a week after", "The last report is of these files"),
+        ("older release", "the release of 2026-01-01, older than that of 2026-02-01"),
+        ("no VCF", "The ClinVar file cannot be used"),
+        ("no file", "The ClinVar file cannot be used"),
+        ("a week without a file", "The ClinVar file cannot be used"),
+        ("another table, as the sensor sees it", "The last report is of these files"),
+        ("the week after that", "The last report is of these files"),
+    ],
+)
+def test_the_same_file_starts_none_and_says_why(days: dict[str, dict[str, Any]], what: str, reason: str) -> None:
+    assert days[what]["requests"] == 0 and reason in days[what]["skip"]
+
+
+def test_a_refresh_makes_the_benchmarks_and_trains_nothing(
+    days: dict[str, dict[str, Any]], profile: Path, before: dict[str, bytes]
+) -> None:
+    made = days["new release"]["runs"][0]["made"]
+    assert made == sorted(REFRESHED)
+    assert {p.name: p.read_bytes() for p in (storage(profile) / "checkpoint").iterdir()} == before
+    metrics = json.loads((storage(profile) / "eval_report" / "eval_metrics.json").read_text())
+    assert metrics["evaluated"]["clinvar_release"] == "2026-02-01"
+    assert "## Since the last report\n\n| figure |" in (storage(profile) / "eval_report" / "eval_report.md").read_text()
+
+
+def test_the_schedule_is_on_monday_night(days: dict[str, dict[str, Any]]) -> None:
+    assert {day["weekday"] for day in days.values() if "weekday" in day} == {"Mon 03:00"}
+
+
+def test_the_command_line_refreshes_too(days: dict[str, dict[str, Any]], profile: Path) -> None:
+    done = run(profile, "benchmark_refresh")
+    assert done.returncode == 0 or "skill_above_zero" in done.stderr, done.stderr
+    assert "checkpoint" not in done.stdout and "eval_report" in done.stdout
+
+
+def test_a_synthetic_profile_does_not_watch_its_own_files() -> None:
+    text = (PROFILES / "demo.yaml").read_text()
+    assert yaml.safe_load(text)["synthetic"]
+    script = (
+        "from geno_pipeline.definitions import defs\n"
+        "print(defs.get_repository_def().get_sensor_def('clinvar_release').default_status.value)"
+    )
+    for name, status in (("demo", "STOPPED"), ("real", "RUNNING")):
+        done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"GENO_PROFILE": name}, cwd=REPOSITORY,
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        assert done.stdout.strip() == status
