@@ -63,16 +63,14 @@ class Inputs(Settings):
         default=None, ge=1, description="chromosomes in the panel, for a site file that has AC but no AF and no AN"
     )
     score_vcf: Path = Field(description="VCF that the release scores at the end of `everything`")
-    brca1: Path | None = Field(
-        default=None, description="benchmark: BRCA1 screen, Findlay 2018 or HuggingFaceBio layout"
-    )
-    brca2: Path | None = Field(default=None, description="benchmark: BRCA2 screen, Huang 2025 or HuggingFaceBio layout")
-    traitgym: Path | None = Field(default=None, description="benchmark: causal variants and matched controls, TraitGym")
+    brca1: Path | None = Field(default=None, description="benchmark: layout of Findlay 2018 or HuggingFaceBio")
+    brca2: Path | None = Field(default=None, description="benchmark: layout of Huang 2025 or HuggingFaceBio")
+    traitgym: Path | None = Field(default=None, description="benchmark: layout of TraitGym or HuggingFaceBio")
     other_scores: Path | None = Field(
-        default=None, description="scores of other models to compare with: Parquet or TSV of chrom, pos, ref, alt, ..."
+        default=None, description="table of other models' scores: chrom, pos, ref, alt, ..."
     )
     frequencies: tuple[Path, ...] | None = Field(
-        default=None, description="site files for the frequencies of benchmark alleles; those of `gnomad` if null"
+        default=None, description="sites for benchmark alleles, not `gnomad`'s"
     )
 
 
@@ -243,9 +241,7 @@ class Evaluation(Settings):
 
     bootstrap: int = Field(default=1_000, gt=0, description="resamples behind each interval")
     zero_shot_window_bp: int = Field(default=8_192, gt=0, description="centred window of the zero-shot likelihoods")
-    zero_shot_rows: int | None = Field(
-        default=None, gt=0, description="most alleles of each benchmark and label that get one; all if null"
-    )
+    zero_shot_rows: int | None = Field(default=None, gt=0, description="most alleles by benchmark and label; null: all")
 
 
 class Demo(Settings):
