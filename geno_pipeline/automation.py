@@ -129,6 +129,7 @@ def clinvar_release() -> dg.RunRequest | dg.SkipReason:
     name="weekly_benchmarks",
     cron_schedule=MONDAY_NIGHT,
     execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED if PROFILE.synthetic else dg.DefaultScheduleStatus.RUNNING,
     description="Starts a refresh on Monday night if ClinVar or another benchmark's file has changed.",
 )
 def weekly_benchmarks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
