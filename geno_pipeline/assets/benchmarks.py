@@ -33,7 +33,7 @@ BENCHMARK_INPUTS = list(dict.fromkeys([*inputs("benchmark"), *inputs("frequency"
 
 @table_asset(
     "evaluation",
-    settings=[*TABLES_OF.values(), PROFILE.inputs.frequencies],
+    settings=[*TABLES_OF.values(), *SITE_FILES, PROFILE.inputs.an_where_af_missing],
     deps=[*BENCHMARK_INPUTS, "reference_genome"],
 )
 def benchmark_alleles(
@@ -89,8 +89,8 @@ def benchmark_scores(name: str, tracks: tuple[str, ...], description: str) -> dg
         return percentiles.drop("window_start_bp", "delta_loglik", "reason")
 
     scores.__name__, scores.__doc__ = name, description
-    deps = ["checkpoint", "reference_genome"]
-    return table_asset("evaluation", settings=[PROFILE.calibration.window_policy], deps=deps)(scores)
+    settings = [PROFILE.calibration.window_policy, PROFILE.seed]
+    return table_asset("evaluation", settings=settings, deps=["checkpoint", "reference_genome"])(scores)
 
 
 clinvar_scores = benchmark_scores(
