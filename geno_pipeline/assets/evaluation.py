@@ -56,6 +56,7 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.
 
 @table_asset(
     "evaluation",
+    version="2",
     settings=[PROFILE.calibration.window_policy],
     deps=["checkpoint", "encoder_identity", ENCODER, "training_states", "reference_genome"],
 )

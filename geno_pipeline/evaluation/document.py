@@ -9,6 +9,7 @@ tables; a picture is a file beside it.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +27,14 @@ h3 { font-size: 1.02rem; margin: 1.25rem 0 .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
 th { background: #f4f4f4; white-space: normal; vertical-align: bottom; }
-.wrapped td { white-space: normal; }
+.wrapped { font-size: .84rem; } .wrapped td { white-space: normal; min-width: 0; }
 .wrapped td:first-child { white-space: nowrap; }
 td.wide { white-space: normal; min-width: 16rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .9rem; }
 """.strip()
 LONG_CELL = 40
+NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,18 @@ def _html(block: Block) -> str:
         case Table(columns, rows, is_wrapped):
             wrapped = ' class="wrapped"' if is_wrapped else ""
             head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-            lines = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
+            shown = _breaking if is_wrapped else str
+            lines = "\n".join("<tr>" + "".join(_cell(shown(cell)) for cell in row) + "</tr>" for row in rows)
             return f'<div class="scroll"><table{wrapped}>\n<tr>{head}</tr>\n{lines}\n</table></div>'
         case Picture(_, png, caption):
             text = html.escape(caption)
             return f'<figure><img src="{data_uri(png)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _breaking(text: str) -> str:
+    """Text whose lines do not break within an interval in brackets, nor within `n + m`."""
+    whole = re.sub(r"\([^)]*\)|[\d,]+ \+ [\d,]+", lambda found: found[0].replace(" ", NO_BREAK), text)
+    return whole.replace("not shown", f"not{NO_BREAK}shown")
 
 
 def _cell(text: str) -> str:

@@ -95,15 +95,19 @@ def _answers(figures: Figures, track: str, head: str) -> list[str] | None:
     if ranked is None or ranked["auroc"] is None:
         return None
     against = figures.differences.filter((pl.col("subset") == "all") & (pl.col("score") == head))
-    answers = [_answer(_one(against.filter(pl.col("against") == name), track, head)) for name in HUMBLE]
+    n = f"{ranked['n_positive']:,} + {ranked['n_negative']:,}"
+    answers = [_answer(_one(against.filter(pl.col("against") == name), track, head), n) for name in HUMBLE]
     auroc = figure(ranked["auroc"], ranked["auroc_low"], ranked["auroc_high"])
-    return [track, head, auroc, *answers, f"{ranked['n_positive']:,} + {ranked['n_negative']:,}"]
+    return [track, head, auroc, *answers, n]
 
 
-def _answer(row: dict[str, Any] | None) -> str:
+def _answer(row: dict[str, Any] | None, n_of_head: str) -> str:
+    """yes, no or not shown with the difference, and its n where not all alleles of the head have the baseline."""
     if row is None or row["difference"] is None:
         return f"- ({row['note']})" if row and row["note"] else "-"
-    return f"{is_better(row['low'], row['high'])}: {signed(row['difference'], row['low'], row['high'])}"
+    n = f"{row['n_positive']:,} + {row['n_negative']:,}"
+    where = "" if n == n_of_head else f", n = {n}"
+    return f"{is_better(row['low'], row['high'])}: {signed(row['difference'], row['low'], row['high'])}{where}"
 
 
 def _whole(ranking: pl.DataFrame) -> pl.DataFrame:

@@ -34,6 +34,7 @@ from geno_pipeline.evaluation.report_sections import (
     change_section,
     data_section,
     efficiency_section,
+    negative_differences,
     negative_results,
     population_section,
     reliability_section,
@@ -121,7 +122,7 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
         "skill": plain(overall(inputs.rollout)),
         "verdict": skill_verdict(inputs.rollout).answer,
         **{name: [plain(row) for row in table.to_dicts()] for name, table in tables.items()},
-        "not_better_than_baseline": negative_results(inputs.rollout, figures),
+        "not_better_than_baseline": [*negative_results(inputs.rollout, figures), *negative_differences(figures)],
         "evaluated": dict(inputs.evaluated),
         "machine": dict(inputs.machine),
         "provenance": dict(inputs.provenance),
@@ -142,9 +143,7 @@ def provenance(repository: Path, **more: str) -> dict[str, str]:
 
 
 def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
-    negative = metrics["not_better_than_baseline"] or [
-        "No figure of this run has an interval that reaches its baseline."
-    ]
+    negative = negative_results(inputs.rollout, inputs.figures) or ["Everything is above no change, ridge and chance."]
     return [
         *first_screen(
             inputs.rollout,
@@ -167,6 +166,7 @@ def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
         *efficiency_section(inputs.efficiency, inputs.machine),
         Heading("What is not better than its baseline"),
         *map(Paragraph, negative),
+        Paragraph("Differences to the other baselines are under 'Against the baselines'."),
         *data_section(inputs.accounting, inputs.mix, inputs.facts),
         Heading("What these figures belong to"),
         Table(

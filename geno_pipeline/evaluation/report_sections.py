@@ -27,7 +27,7 @@ from geno_pipeline.evaluation.benchmarks import (
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table
 from geno_pipeline.evaluation.history import MOST_WORSE
 from geno_pipeline.evaluation.rollout import ALL
-from geno_pipeline.evaluation.wording import anything, area, figure, number, signed
+from geno_pipeline.evaluation.wording import NO, NOT_SHOWN, YES, anything, area, figure, is_better, number, signed
 
 SHORT = (*HEADS, ZERO_SHOT, NO_CHANGE, CONSEQUENCE)
 """Scores of the sub-tables; the metrics file has all of them."""
@@ -74,7 +74,14 @@ def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
         Picture("precision_recall", plots.precision_recall(rows), "Precision and recall by benchmark; n in the titles"),
         Picture("percentiles", plots.percentile_histogram(rows), "Surprise percentiles by class; n in the legends"),
     ]
-    return [*blocks, *_sub_tables(figures), *_screens(figures), *_agreement(figures), *_counts(figures)]
+    return [
+        *blocks,
+        *_differences(figures),
+        *_sub_tables(figures),
+        *_screens(figures),
+        *_agreement(figures),
+        *_counts(figures),
+    ]
 
 
 def _ranking(track: str, table: pl.DataFrame) -> list[Block]:
@@ -97,6 +104,29 @@ def _ranking(track: str, table: pl.DataFrame) -> list[Block]:
     ]
     columns += [f"AUROC, {kind} (n = {sizes[kind]})" for kind in KINDS if kind != "all"]
     return [Heading(track, 3), Table([*columns, "n of this score", "excluded"], cells, is_wrapped=True)]
+
+
+def _differences(figures: Figures) -> list[Block]:
+    """AUROC of each head less that of each baseline, by benchmark and kind of allele."""
+    known = figures.differences.filter(pl.col("difference").is_not_null())
+    if known.is_empty():
+        return []
+    names = known["against"].unique(maintain_order=True).to_list()
+    rows = []
+    for (track, subset, score), group in known.group_by("track", "subset", "score", maintain_order=True):
+        found = {row["against"]: row for row in group.iter_rows(named=True)}
+        cells = [f"{is_better(r['low'], r['high'])}: {signed(r['difference'], r['low'], r['high'])}, n = {_n(r)}"
+                 if (r := found.get(name)) else "-" for name in names]  # fmt: skip
+        rows.append([track, subset, score, *cells])
+    answers = [is_better(row["low"], row["high"]) for row in known.iter_rows(named=True)]
+    text = (
+        f"Of {len(answers):,} differences {answers.count(YES):,} lie above 0 (yes: the head is better), "
+        f"{answers.count(NO):,} below (no), {answers.count(NOT_SHOWN):,} have an interval that holds 0."
+    )
+    table = Table(
+        ["benchmark", "alleles", "score", *(f"better than: {name}?" for name in names)], rows, is_wrapped=True
+    )
+    return [Heading("Against the baselines, on the same alleles", 3), Paragraph(text), table]
 
 
 def _sub_tables(figures: Figures) -> list[Block]:
@@ -294,10 +324,7 @@ def by_reason(accounting: pl.DataFrame) -> pl.DataFrame:
 
 
 def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
-    """One sentence for each figure whose interval does not lie above its baseline.
-
-    Baselines: of skill no change and ridge; of AUROC chance, and on the same alleles what needs no training of ours.
-    """
+    """One sentence for each skill that is not above no change or ridge, and each AUROC of a head not above chance."""
     found = []
     for row in rollout.filter(pl.col("skill_low") <= 0).iter_rows(named=True):
         shown = figure(row["skill"], row["skill_low"], row["skill_high"])
@@ -309,12 +336,16 @@ def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
     for row in heads.filter(pl.col("auroc_low") <= 0.5).iter_rows(named=True):
         shown = figure(row["auroc"], row["auroc_low"], row["auroc_high"])
         found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, not above chance.")
-    for row in figures.differences.filter(pl.col("low") <= 0).iter_rows(named=True):
-        shown = signed(row["difference"], row["low"], row["high"])
-        found.append(
-            f"AUROC of {row['score']} on {row['track']} ({row['subset']}) less that of {row['against']}: {shown}."
-        )
     return found
+
+
+def negative_differences(figures: Figures) -> list[str]:
+    """One sentence for each difference of AUROC to a baseline whose interval does not lie above 0."""
+    return [
+        f"AUROC of {row['score']} on {row['track']} ({row['subset']}) less that of {row['against']}: "
+        f"{signed(row['difference'], row['low'], row['high'])}."
+        for row in figures.differences.filter(pl.col("low") <= 0).iter_rows(named=True)
+    ]
 
 
 def _group(row: Mapping[str, Any]) -> str:

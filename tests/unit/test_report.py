@@ -197,10 +197,12 @@ def test_negative_results_stay_in(usual: ReportInputs, tmp_path: Path) -> None:
     assert any("Skill on holdout-chr, K = 2 is" in line for line in found)
     assert any("ridge regression on the same inputs has 0.510" in line for line in found)
     assert any("AUROC of displacement on ClinVar coding (all) is 0.00" in line for line in found)
-    assert any("AUROC of displacement on ClinVar coding (all) less that of zero-shot" in line for line in found)
     write_report(tmp_path, bad)
     page = (tmp_path / "eval_report.md").read_text()
     assert all(line in page for line in found)
+    assert re.search(r"\| ClinVar coding \| all \| displacement \| no: -0\.\d+ .*, n = 40 \+ 40 \|", page)
+    beaten = json.loads((tmp_path / "eval_metrics.json").read_text())["not_better_than_baseline"]
+    assert any("AUROC of displacement on ClinVar coding (all) less that of zero-shot" in line for line in beaten)
 
 
 def test_changes_and_regressions_are_told(usual: ReportInputs, written: Path, tmp_path: Path) -> None:
