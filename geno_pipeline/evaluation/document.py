@@ -30,6 +30,7 @@ th { background: #f4f4f4; white-space: normal; vertical-align: bottom; }
 .wrapped { font-size: .84rem; } .wrapped td { white-space: normal; min-width: 0; }
 .wrapped td:first-child { white-space: nowrap; }
 td.wide { white-space: normal; min-width: 16rem; }
+.wrapped td.wide { min-width: 0; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .9rem; }
 """.strip()
@@ -119,7 +120,7 @@ def _html(block: Block) -> str:
 
 def _breaking(text: str) -> str:
     """Text whose lines do not break within an interval in brackets, nor within `n + m`."""
-    whole = re.sub(r"\([^)]*\)|[\d,]+ \+ [\d,]+", lambda found: found[0].replace(" ", NO_BREAK), text)
+    whole = re.sub(r"\([^)]*\)|(n = )?[\d,]+ \+ [\d,]+", lambda found: found[0].replace(" ", NO_BREAK), text)
     return whole.replace("not shown", f"not{NO_BREAK}shown")
 
 
