@@ -201,9 +201,12 @@ def _ranked(group: pl.DataFrame, score: str, n_resamples: int, seed: int, no_fil
     judged = group.filter(pl.col(score).is_finite())
     row: dict[str, object] = {"score": score, "n_excluded": group.height - judged.height}
     if no_file or (group.height and judged.is_empty()):
-        why = no_file or f"no allele has this score{_WHY.get(score, '')}"
-        return row | asdict(rank([], [])) | {"note": why}
+        return row | asdict(rank([], [])) | {"note": no_file or _no_score(score)}
     return row | asdict(rank(judged["label"].to_numpy(), judged[score].to_numpy(), n_resamples, seed))
+
+
+def _no_score(name: str) -> str:
+    return f"no allele has this score{_WHY.get(name, '')}"
 
 
 _WHY = {
@@ -216,8 +219,11 @@ _WHY = {
 def _differs(group: pl.DataFrame, a: str, b: str, n_resamples: int, seed: int) -> dict[str, object]:
     judged = group.filter(pl.col(a).is_finite() & pl.col(b).is_finite())
     label, first, second = (judged[name].to_numpy() for name in ("label", a, b))
-    found = auroc_difference(label, first, second, n_resamples, seed)
-    return {"score": a, "against": b, **asdict(found)}
+    found = asdict(auroc_difference(label, first, second, n_resamples, seed))
+    if judged.is_empty() and group.height:
+        lacking = b if group.filter(pl.col(b).is_finite()).is_empty() else a
+        found["note"] = _no_score(lacking)
+    return {"score": a, "against": b, **found}
 
 
 def _chromosomes(group: pl.DataFrame, score: str, n_resamples: int, seed: int) -> dict[str, object]:
