@@ -11,6 +11,7 @@ says whether it is still being written.
 from __future__ import annotations
 
 import datetime
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ import dagster as dg
 
 from geno_model.genomics.errors import InputError
 from geno_pipeline.assets import PROFILE
-from geno_pipeline.assets.input_files import BENCHMARKS, HASHES, contents_of
+from geno_pipeline.assets.input_files import BENCHMARK_FILES, CLINVAR_RELEASE, HASHES, benchmark_tables, contents_of
 from geno_pipeline.build.clinvar import release_date
 from geno_pipeline.evaluation.history import read_metrics
 from geno_pipeline.storage import combined_sha256
@@ -49,6 +50,15 @@ RELEASE, CONTENT, TABLES = "clinvar_release", "clinvar_sha256", "tables_sha256"
 Found = Mapping[str, str | None]
 
 
+def evaluated(root: Path) -> dict[str, str | None]:
+    """The files that the tables below a storage root were made from, as `evaluated_now` has them."""
+    clinvar, tables = (
+        json.loads((root / name).read_text()) if (root / name).is_file() else {}
+        for name in (CLINVAR_RELEASE, BENCHMARK_FILES)
+    )
+    return {RELEASE: clinvar.get("release"), CONTENT: clinvar.get("sha256"), TABLES: tables.get("sha256")}
+
+
 def evaluated_now() -> dict[str, str | None]:
     """The benchmark files as they are: ClinVar's date and SHA-256, and one SHA-256 over the user's tables.
 
@@ -57,12 +67,11 @@ def evaluated_now() -> dict[str, str | None]:
     """
     clinvar, hashes = PROFILE.input_path(PROFILE.inputs.clinvar), PROFILE.storage / HASHES
     date = release_date(clinvar)
-    content = contents_of([clinvar, *BENCHMARKS], hashes)
-    tables = {str(path): content[path] for path in BENCHMARKS}
+    content = contents_of([clinvar], hashes)
     return {
         RELEASE: None if date is None else date.isoformat(),
         CONTENT: content[clinvar],
-        TABLES: combined_sha256(tables),
+        TABLES: benchmark_tables(hashes),
     }
 
 

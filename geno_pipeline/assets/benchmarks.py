@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from importlib.metadata import version
 
 import dagster as dg
 import polars as pl
 
 from data_contracts.benchmark_alleles import BRCA1, BRCA2, CODING, NON_CODING, TRAITGYM
+from data_contracts.columns import CLINVAR
 from geno_model.genomics.context import gc_terciles
 from geno_model.genomics.genome import Genome
 from geno_model.scoring.calibration import Percentiles, with_percentiles
 from geno_model.scoring.surprise import score_raw, window_threads
 from geno_model.scoring.windows import place
 from geno_pipeline.assets import PROFILE, annotation, inputs, open_genome, open_reference, table_asset
+from geno_pipeline.assets.input_files import BENCHMARK_FILES, HASHES, benchmark_tables
 from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder, read_contract
 from geno_pipeline.build.gnomad import frequencies_of
@@ -23,9 +27,12 @@ from geno_pipeline.evaluation import alleles as benchmark
 from geno_pipeline.evaluation.baselines import untrained
 from geno_pipeline.evaluation.score_cache import groups, scored_once
 from geno_pipeline.evaluation.zero_shot import choose, zero_shot
-from geno_pipeline.storage import Storage, content_sha256, markdown_table
+from geno_pipeline.storage import Storage, content_sha256, markdown_table, replacing_file
 
 CACHE = "score_cache"
+ONE_WINDOW = ("most_central", "centred")  # policies that score an allele in one window
+SCORING = 1  # to be raised when the code gives other numbers for the same alleles
+RUNTIME = [SCORING, *(f"{name} {version(name)}" for name in ("numpy", "torch", "transformers"))]
 TABLES_OF = {BRCA1: PROFILE.inputs.brca1, BRCA2: PROFILE.inputs.brca2, TRAITGYM: PROFILE.inputs.traitgym}
 SITE_FILES = PROFILE.inputs.frequencies or PROFILE.inputs.gnomad
 BENCHMARK_INPUTS = list(dict.fromkeys([*inputs("benchmark"), *inputs("frequency")]))
@@ -38,25 +45,29 @@ BENCHMARK_INPUTS = list(dict.fromkeys([*inputs("benchmark"), *inputs("frequency"
 )
 def benchmark_alleles(
     context: dg.AssetExecutionContext,
+    storage: Storage,
     clinvar_variants: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
     training_edits: pl.DataFrame,
     gene_annotation: pl.DataFrame,
 ) -> pl.DataFrame:
     """Judged alleles of ClinVar, of the BRCA1 and BRCA2 screens and of TraitGym, and why some of them take no part."""
-    genome = open_reference()
+    genome, content = open_reference(), benchmark_tables(storage.path / HASHES)
     tables = {track: PROFILE.input_path(path) for track, path in TABLES_OF.items() if path is not None}
-    rows = [benchmark.clinvar_rows(clinvar_variants, holdout_clinvar)]
+    training = training_edits.select("source", "contig", "edits").explode("edits").unnest("edits")
+    from_clinvar = training.filter(pl.col("source") == CLINVAR).drop("source")
+    rows = [benchmark.clinvar_rows(clinvar_variants, holdout_clinvar, from_clinvar)]
     rows += [benchmark.table_rows(track, path, genome) for track, path in tables.items()]
     wanted = pl.concat([part.filter(pl.col("reason").is_null()).select(*ALLELE_KEY) for part in rows if "pos" in part])
     site_files = [PROFILE.input_path(path) for path in SITE_FILES]
     frequencies = frequencies_of(
         wanted.unique(), site_files, genome, an_where_af_missing=PROFILE.inputs.an_where_af_missing
     )
-    training = training_edits.select("contig", "edits").explode("edits").unnest("edits")
-    table = benchmark.with_facts(rows, training, frequencies, gene_annotation, genome)
+    table = benchmark.with_facts(rows, training.drop("source"), frequencies, gene_annotation, genome)
     counts = table.group_by("track", "reason", maintain_order=True).agg(pl.len())
     context.add_asset_metadata({"rows": dg.MetadataValue.md(markdown_table(counts))})
+    with replacing_file(storage.path / BENCHMARK_FILES) as temporary:
+        temporary.write_text(json.dumps({"sha256": content}) + "\n")
     return table
 
 
@@ -124,7 +135,7 @@ def zero_shot_scores(
         with window_threads() as threads:
             return rows.select(*ALLELE_KEY, zero_shot(rows, genome, encoder, window_bp, threads))
 
-    key = digest(read_contract(storage).to_dict(), window_bp)
+    key = digest(read_contract(storage).to_dict(), window_bp, RUNTIME)
     windows = place(chosen, genome, "centred", window_bp, window_bp)
     scores, n_made = scored_once(
         storage.path / CACHE / "zero_shot_scores", key[:16], chosen, groups(chosen, windows, genome, window_bp), score
@@ -138,7 +149,7 @@ def model_key(storage: Storage) -> str:
     folders = [storage.path / "checkpoint", storage.path / "encoder_identity"]
     files = {f"{folder.name}/{path.name}": path for folder in folders for path in folder.iterdir() if path.is_file()}
     files |= {name: storage.path / f"{name}.parquet" for name in ("gene_annotation", "repeat_annotation")}
-    return digest(content_sha256(files), PROFILE.calibration.window_policy, PROFILE.seed)
+    return digest(content_sha256(files), PROFILE.calibration.window_policy, PROFILE.seed, RUNTIME)
 
 
 def _distinct(alleles: pl.DataFrame, tracks: tuple[str, ...]) -> pl.DataFrame:
@@ -159,6 +170,8 @@ def _scored_once(
     contract = read_contract(storage)
     windows = place(alleles, genome, "most_central", contract.window_bp, contract.stride_bp)
     group = groups(alleles, windows, genome, contract.window_bp)
+    if PROFILE.calibration.window_policy not in ONE_WINDOW:  # an allele is scored beside those of other groups, too
+        group = group.clear().extend_constant(digest(group.to_list()), len(group))
     raw, n_made = scored_once(storage.path / CACHE / name, key[:16], alleles, group, score)
     context.add_asset_metadata({"alleles": alleles.height, "scored_now": n_made, "model_key": key})
     return raw

@@ -33,7 +33,11 @@ REPOSITORY = Path(__file__).parents[2]
 REPORT, RELEASE = "eval_report", "model_release"
 
 
-@table_asset("evaluation", settings=[PROFILE.evaluation], deps=["checkpoint", "training_states", "validation_states"])
+@table_asset(
+    "evaluation",
+    settings=[PROFILE.evaluation, PROFILE.seed],
+    deps=["checkpoint", "training_states", "validation_states"],
+)
 def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """How much of the change of state the model foresees, for one edit and for several in a row; no change is 0."""
     states = read_states(storage.path / "validation_states")
@@ -77,7 +81,7 @@ def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_
 
 @folder_asset(
     "evaluation",
-    settings=[PROFILE.evaluation, PROFILE.inputs.other_scores],
+    settings=[PROFILE.evaluation, PROFILE.inputs.other_scores, PROFILE.mix.min_af, PROFILE.seed],
     deps=["checkpoint", "encoder_identity", "training_states", *BENCHMARK_INPUTS],
 )
 def eval_report(
@@ -122,7 +126,7 @@ def eval_report(
             model_key=model_key(storage),
             training_states=StateStore(storage.path / "training_states").snapshot,
         ),
-        evaluated=automation.evaluated_now(),
+        evaluated=automation.evaluated(storage.path),
         facts={"windows kept": f"{reference_windows.height:,}", **an_note(), **notes},
         last=read_metrics(storage.path / REPORT),
         released=read_metrics(storage.path / RELEASE),

@@ -18,6 +18,8 @@ from geno_pipeline.assets import PROFILE
 from geno_pipeline.storage import combined_sha256, file_sha256, replacing_file
 
 HASHES = "input_hashes.json"
+CLINVAR_RELEASE = "clinvar_release.json"  # of the file that `clinvar_variants` was made from
+BENCHMARK_FILES = "benchmark_files.json"  # of those that `benchmark_alleles` was made from
 
 
 def version_of(paths: Sequence[Path], hashes: Path) -> dg.DataVersion:
@@ -83,3 +85,8 @@ INPUT_ASSETS = (
         input_asset("repeats", _paths(PROFILE.inputs.repeats), "Repeats, RepeatMasker, UCSC or BED; none is allowed."),
     ]
 )
+
+
+def benchmark_tables(hashes: Path) -> str:
+    """SHA-256 over the user's benchmark tables, as they are."""
+    return combined_sha256({str(path): content for path, content in contents_of(BENCHMARKS, hashes).items()})

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from geno_pipeline.assets import PROFILE, inputs, open_reference, table_asset
+from geno_pipeline.assets.input_files import CLINVAR_RELEASE, HASHES, contents_of
 from geno_pipeline.build.accounting import ELSEWHERE, count_alleles, in_order, parts_by_contig, require_all_counted
 from geno_pipeline.build.clinvar import ingest_clinvar, release_date, require_not_older
 from geno_pipeline.build.gnomad import ingest_gnomad
@@ -17,7 +18,6 @@ from geno_pipeline.build.phased import ingest_phased
 from geno_pipeline.pictures import histogram_picture
 from geno_pipeline.storage import Storage, markdown_table, replacing_file, write_table
 
-CLINVAR_RELEASE = "clinvar_release.json"
 PARTS = "variant_accounting_parts"
 FILES: dict[str, list[Path]] = {
     "gnomad": [PROFILE.input_path(path) for path in PROFILE.inputs.gnomad],
@@ -56,12 +56,14 @@ def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.
     """Alleles that laboratories judged: pathogenic, benign or uncertain, with review stars, consequence and gene."""
     path, record = FILES["clinvar"][0], storage.path / CLINVAR_RELEASE
     release, before = release_date(path), _recorded_release(record)
+    content = contents_of([path], storage.path / HASHES)[path]
     require_not_older(release, before, record)
     frame, accounting = ingest_clinvar(path, open_reference(), context.partition_keys)
     _account(context, storage, "clinvar", accounting)
+    with replacing_file(record) as temporary:
+        known = {"release": None if release is None else release.isoformat(), "sha256": content}
+        temporary.write_text(json.dumps(known) + "\n")
     if release is not None:
-        with replacing_file(record) as temporary:
-            temporary.write_text(json.dumps({"release": release.isoformat()}) + "\n")
         for contig in context.partition_keys:
             context.add_asset_metadata({"release": release.isoformat()}, partition_key=contig)
     return frame
@@ -96,7 +98,8 @@ def variant_accounting(context: dg.AssetExecutionContext, storage: Storage) -> p
 
 def _recorded_release(record: Path) -> date | None:
     """Date of the release that the tables were made from last."""
-    return date.fromisoformat(json.loads(record.read_text())["release"]) if record.is_file() else None
+    release = json.loads(record.read_text())["release"] if record.is_file() else None
+    return None if release is None else date.fromisoformat(release)
 
 
 def _account(context: dg.AssetExecutionContext, storage: Storage, source: str, accounting: pl.DataFrame) -> None:

@@ -95,9 +95,7 @@ def holdout_clinvar(clinvar: pl.DataFrame, fraction: float, seed: int, chr_regio
     Returns:
         HoldoutClinvar frame in the order of contig, pos, ref, alt.
     """
-    labelled = clinvar.filter(pl.col("clnsig").is_in(list(LABELS))).with_columns(
-        unit=pl.coalesce("gene", pl.concat_str("contig", pl.lit(":"), (pl.col("pos") - 1) // BIN_BP))
-    )
+    labelled = clinvar.filter(pl.col("clnsig").is_in(list(LABELS))).with_columns(unit=gene_or_bin())
     chosen = labelled.join(
         _lowest(labelled.select("unit").unique(), ("unit",), fraction, seed, "clinvar"), on="unit", how="semi"
     )
@@ -112,6 +110,11 @@ def holdout_clinvar(clinvar: pl.DataFrame, fraction: float, seed: int, chr_regio
         pl.col("is_coding").fill_null(False),
         "stars",
     ).sort("contig", "pos", "ref", "alt")
+
+
+def gene_or_bin() -> pl.Expr:
+    """What is held out together of ClinVar: the gene's name, or the 8,192 bp bin of an allele without one."""
+    return pl.coalesce("gene", pl.concat_str("contig", pl.lit(":"), (pl.col("pos") - 1) // BIN_BP))
 
 
 def holdout_haplotypes(phased: pl.DataFrame, fraction: float, seed: int, chr_regions: pl.DataFrame) -> pl.DataFrame:

@@ -4,7 +4,8 @@ Belongs here: two saturation screens and a set of regulatory variants with match
 here: writing them (write.py), the harm that their labels come from (effects.py).
 
 Concept: a screen tries every change of a gene's coding bases and splice sites in a cell; its score is 0 for what does
-no harm and falls with it, with noise. All of it lies on the contig that the demo holds out, if it has one of that name.
+no harm and falls with it, with noise. Both screens lie on the contig that the demo holds out, if it
+has one of that name.
 Every table draws from a stream of its own, so that the other files do not depend on it.
 """
 

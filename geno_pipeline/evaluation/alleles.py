@@ -7,8 +7,9 @@ Concept: no row is lost. A row that takes no part keeps its place with one reaso
 
     vus, conflicting_or_other   ClinVar does not say harmful or harmless
     not_held_out                ClinVar says so, but the allele's gene is a source of training
-    seen_in_training            a training edit touches the allele, however either is written, or a codon of it. None
-                                does in a held-out benchmark; in a newer release or in a user's table some may
+    seen_in_training            a training edit touches the allele, however either is written, or a codon of it; or
+                                ClinVar's alleles of its gene were taught. None is in the benchmark that a run holds
+                                out; in a newer release or in a user's table some may be
     unreadable                  the whole file; `note` says why
     others                      see `layouts`
 """
@@ -26,7 +27,7 @@ from data_contracts.columns import POPULATIONS
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_pipeline.build.hashing import ALLELE_KEY
-from geno_pipeline.build.holdouts import LABELS, Spans, touches
+from geno_pipeline.build.holdouts import LABELS, Spans, gene_or_bin, touches
 from geno_pipeline.build.regions import allele_spans, codon_spans
 from geno_pipeline.evaluation.layouts import read_benchmark
 
@@ -37,17 +38,25 @@ SEEN = "seen_in_training"
 FREQUENCIES = ("af", *(f"af_{population}" for population in POPULATIONS))
 
 
-def clinvar_rows(clinvar: pl.DataFrame, holdout: pl.DataFrame) -> pl.DataFrame:
-    """All ClinVarVariants rows as two tracks; those of HoldoutClinvar take part."""
+def clinvar_rows(clinvar: pl.DataFrame, holdout: pl.DataFrame, training: pl.DataFrame) -> pl.DataFrame:
+    """All ClinVarVariants rows as two tracks; those of HoldoutClinvar take part.
+
+    training: contig, pos, ref and alt of training's edits that come from ClinVar. What shares a gene with one is seen:
+    of another release than training's, another choice of genes may be held out.
+    """
     held = holdout.select(*ALLELE_KEY, is_held=pl.lit(True))
     judged = pl.col("clnsig").is_in(list(LABELS))
+    units = clinvar.with_columns(unit=gene_or_bin())
+    taught = units.join(training, on=ALLELE_KEY, how="semi")["unit"].unique().implode()
     reason = (
         pl.when(~judged)
         .then(pl.col("clnsig").replace_strict(NOT_JUDGED, default=OTHER))
         .when(pl.col("is_held").is_null())
         .then(pl.lit(NOT_HELD_OUT))
+        .when(pl.col("unit").is_in(taught))
+        .then(pl.lit(SEEN))
     )
-    return clinvar.join(held, on=ALLELE_KEY, how="left", maintain_order="left").select(
+    return units.join(held, on=ALLELE_KEY, how="left", maintain_order="left").select(
         *ALLELE_KEY,
         "edit_type",
         "stars",
@@ -93,7 +102,8 @@ def with_facts(
 
 def touched_by_edits(alleles: pl.DataFrame, edits: pl.DataFrame, genes: pl.DataFrame, genome: Genome) -> pl.Series:
     """Which alleles share a base with an edit, with another place that either can be written at, or a codon with it."""
-    theirs = allele_spans(edits.unique(), genome)
+    here = edits.filter(pl.col("contig").is_in(list(genome.contigs)))  # a corpus is no part of the reference
+    theirs = allele_spans(here.unique(), genome)
     shifted = theirs.with_columns(end_bp=pl.col("end_bp") + pl.col("shift_bp")).drop("shift_bp")
     regions = pl.concat([shifted, codon_spans(theirs, genes)])
     ours = alleles.select(*ALLELE_KEY).with_row_index("_row")

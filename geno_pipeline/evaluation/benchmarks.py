@@ -12,6 +12,7 @@ the class of the consequence says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -27,9 +28,10 @@ from geno_pipeline.evaluation.metrics import auprc_by_chromosome, auroc_differen
 SURPRISE, SURPRISE_RAW, DISPLACEMENT = "surprise (percentile)", "surprise (raw)", "displacement"
 ZERO_SHOT, NO_CHANGE = "zero-shot likelihood", "no change predicted"
 CONSEQUENCE, REGION, DISTANCE = "consequence class", "region class", "distance to the exon"
+RANDOM = "random weights, surprise"
 HEADS = (SURPRISE, SURPRISE_RAW, DISPLACEMENT)
 HUMBLE = (NO_CHANGE, ZERO_SHOT, DISTANCE, CONSEQUENCE)
-"""What every difference is taken to: what a reviewer asks first."""
+"""What a reviewer asks first."""
 
 NO_ANNOTATION = "other"
 CLASS_OF_REGION = {"coding_nonsense": 2, "splice": 2, "coding_missense": 1}
@@ -46,7 +48,8 @@ def frequency_bin(af: pl.Expr) -> pl.Expr:
     return named.when(af <= 1e-2).then(rare).when(af > 1e-2).then(common)
 
 
-_has_region = pl.col("region_class") != NO_ANNOTATION
+# `other` is also what an exon without a coding sequence is: it says nothing only where nothing else is said.
+_has_region = pl.col("region_class").is_not_null() & (pl.col("region_class") != NO_ANNOTATION).any()
 _class_of_region = pl.col("region_class").replace_strict(CLASS_OF_REGION, default=0, return_dtype=pl.Float64)
 _severity = {name: -rank for rank, name in enumerate(REGION_CLASSES)}
 _class_of_term = pl.col("consequence").replace_strict(CLASS_OF_TERM, default=0, return_dtype=pl.Float64)
@@ -56,7 +59,7 @@ SCORES: dict[str, pl.Expr] = {
     DISPLACEMENT: pl.col("displacement"),
     ZERO_SHOT: -pl.col("zero_shot"),
     NO_CHANGE: pl.col("no_change"),
-    "random weights, surprise": pl.col("random_surprise"),
+    RANDOM: pl.col("random_surprise"),
     "random weights, displacement": pl.col("random_displacement"),
     # ClinVar's own word where it has one, else that of the gene models.
     CONSEQUENCE: pl.when(pl.col("consequence").is_not_null())
@@ -72,6 +75,7 @@ SCORES: dict[str, pl.Expr] = {
     "GC of the window": pl.col("gc"),
     "rarity (1 - frequency)": 1 - pl.col("af"),
 }
+BASELINES = tuple(name for name in SCORES if name not in HEADS)
 MISSENSE = (pl.col("consequence") == "missense_variant") | (
     pl.col("consequence").is_null() & (pl.col("region_class") == "coding_missense")
 )
@@ -155,13 +159,16 @@ def figures(rows: pl.DataFrame, others: tuple[str, ...] = (), n_resamples: int =
         of_track = pl.col("track").is_in(members)
         here, no_file = used.filter(of_track), None if rows.filter(of_track).height else NO_FILE
         labelled = here.filter(pl.col("label").is_not_null())
-        for family, subset, group in _groups(labelled):
+        # Both tracks of ClinVar together are a headline, not a sub-table.
+        for family, subset, group in _groups(labelled, _SUB_TABLES if len(members) == 1 else {}):
             head = {"track": track, "family": family, "subset": subset}
             ranking += [head | _ranked(group, name, n_resamples, seed, no_file) for name in names]
         for subset in KINDS:
             group = labelled.filter(KINDS[subset])
             head = {"track": track, "subset": subset}
-            differences += [head | _differs(group, a, b, n_resamples, seed) for a in HEADS for b in (*HUMBLE, *others)]
+            differences += [
+                head | _differs(group, a, b, n_resamples, seed) for a in HEADS for b in (*BASELINES, *others)
+            ]
         if track == TRAITGYM:
             by_chromosome += [{"track": track} | _chromosomes(labelled, name, n_resamples, seed) for name in names]
         if track in (BRCA1, BRCA2):
@@ -180,10 +187,10 @@ def figures(rows: pl.DataFrame, others: tuple[str, ...] = (), n_resamples: int =
     )
 
 
-def _groups(labelled: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
+def _groups(labelled: pl.DataFrame, sub_tables: Mapping[str, pl.Expr]) -> list[tuple[str, str, pl.DataFrame]]:
     """family, subset and alleles: the kinds, then the sub-tables, without a sub-table of one group."""
     groups = [("kind", name, labelled.filter(chosen)) for name, chosen in KINDS.items()]
-    for family, key in _SUB_TABLES.items():
+    for family, key in sub_tables.items():
         parts = labelled.with_columns(key.alias("_subset")).drop_nulls("_subset").partition_by("_subset", as_dict=True)
         if len(parts) > 1:
             names = sorted((str(subset) for (subset,) in parts), key=lambda name: (_place(name), name))

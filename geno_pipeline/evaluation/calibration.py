@@ -79,7 +79,8 @@ def reliability(scores: pl.DataFrame, gc_edges: GcEdges, *, min_af: float, seed:
 def calibration_section(fit: pl.DataFrame) -> list[Block]:
     """Heading, a sentence and the table of `calibration_fit`."""
     text = (
-        "Percentiles of the calibration's own variants. Where they fit they are uniform: median 0.5, and a "
+        "Percentiles of the calibration's own variants, so that the tables in use fit by construction; how they fit "
+        "others is below. Where they fit they are uniform: median 0.5, and a "
         "Kolmogorov-Smirnov distance that chance alone explains (5 % of samples exceed the figure beside it). Indels "
         "among all edits would all look extreme, so they have tables of their own. The last column is how far a "
         "percentile moves, on average, if the population's own common variants are what it is among."

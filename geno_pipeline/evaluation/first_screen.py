@@ -66,6 +66,7 @@ def first_screen(
         why = {
             row["track"]: row["note"] for row in _whole(figures.ranking).filter(pl.col("score") == SURPRISE).to_dicts()
         }
+        why |= {track: "the file could not be used" for track, _ in figures.unreadable}
         text += " Without a figure: " + "; ".join(f"{track} ({why[track]})" for track in missing) + "."
     blocks.append(Paragraph(text))
     return blocks

@@ -54,11 +54,18 @@ def changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> pl.Data
 
 
 def regressions(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
-    """One sentence for each figure that has fallen by more than `MOST_WORSE`."""
+    """One sentence for each figure that has fallen by more than `MOST_WORSE`, or is there no more."""
+    if before is None:
+        return []
+    gone = [
+        f"{kind} of {of}: {was:.3f} (n = {n:,}), now not measured."
+        for (kind, of), (was, n) in _compared(before).items()
+        if (kind, of) not in _compared(now)
+    ]
     table = changes(before, now).with_columns(
         limit=pl.col("figure").replace_strict(MOST_WORSE, return_dtype=pl.Float64)
     )
-    return [
+    return gone + [
         f"{row['figure']} of {row['of']}: {row['before']:.3f} (n = {row['n_before']:,}), now {row['now']:.3f} "
         f"(n = {row['n_now']:,}), {-row['change']:.3f} lower; at most {row['limit']:.2f} is let pass."
         for row in table.filter(-pl.col("change") > pl.col("limit")).iter_rows(named=True)

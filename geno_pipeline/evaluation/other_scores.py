@@ -12,11 +12,14 @@ from pathlib import Path
 
 import polars as pl
 
+from data_contracts import BenchmarkAlleles, ClinvarScores
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_pipeline.build.hashing import ALLELE_KEY
+from geno_pipeline.evaluation.benchmarks import SCORES
 from geno_pipeline.evaluation.layouts import aligned
 
+TAKEN = {*SCORES, *BenchmarkAlleles.empty().columns, *ClinvarScores.empty().columns, "zero_shot", "in_calibration"}
 _KEY = ("chrom", "pos", "ref", "alt")
 
 
@@ -25,7 +28,8 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
     that stands there twice the first row counts.
 
     Raises:
-        InputError: the file cannot be read, lacks a column of the key, has no column of numbers, or fits no allele.
+        InputError: the file cannot be read, lacks a column of the key, has no column of numbers, uses a name of ours,
+            or is of another build.
     """
     try:
         if path.suffix == ".parquet":
@@ -33,7 +37,11 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
         else:
             separator = "," if ".csv" in path.suffixes else "\t"
             table = pl.read_csv(
-                path, separator=separator, infer_schema_length=None, schema_overrides={"chrom": pl.String}
+                path,
+                separator=separator,
+                infer_schema_length=None,
+                schema_overrides={"chrom": pl.String},
+                null_values=["", ".", "NA", "NaN", "nan"],
             )
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -46,8 +54,15 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
     text = table.select(
         pl.col("chrom", "ref", "alt").cast(pl.String), pl.col("pos").cast(pl.Int64, strict=False), *numbers
     )
-    rows = aligned(text, genome).filter(pl.col("reason").is_null())
-    if rows.is_empty():
-        raise InputError(f"{path}: none of its {table.height} rows fits {genome.fasta}; expected the same build")
+    if taken := sorted(set(numbers) & TAKEN):
+        raise InputError(f"{path} calls a model {taken[0]}, which is a name of ours; rename that column")
+    rows = aligned(text, genome)
+    n_wrong = int((rows["reason"] == "ref_mismatch").sum())
+    rows = rows.filter(pl.col("reason").is_null())
+    if n_wrong >= rows.height:  # a quarter of all bases agrees by chance
+        raise InputError(
+            f"{path}: {n_wrong} of its {table.height} rows have other bases than {genome.fasta}, {rows.height} fit; "
+            "expected a table of the same build"
+        )
     scores = [pl.col(name).cast(pl.Float64) for name in numbers]
     return rows.unique(ALLELE_KEY, keep="first", maintain_order=True).select(*ALLELE_KEY, *scores)

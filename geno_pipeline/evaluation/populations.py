@@ -1,4 +1,4 @@
-"""The benchmarks by frequency, for all people and for each population (spec 6).
+"""ClinVar's alleles by frequency, for all people and for each population (spec 6).
 
 Belongs here: groups of alleles by how common they are, and where. Does not: percentiles among one population's common
 variants (`calibration`).
@@ -13,7 +13,7 @@ from __future__ import annotations
 import polars as pl
 
 from data_contracts.columns import POPULATIONS
-from geno_pipeline.evaluation.benchmarks import FREQUENCIES, SURPRISE, frequency_bin
+from geno_pipeline.evaluation.benchmarks import CLINVAR, FREQUENCIES, GROUPS, SURPRISE, frequency_bin
 from geno_pipeline.evaluation.metrics import rank
 
 HIGH = 0.95
@@ -25,12 +25,13 @@ _SCHEMA = pl.Schema(
 
 
 def by_population(rows: pl.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pl.DataFrame:
-    """Labelled rows of `benchmarks.evaluated`, by population and frequency there.
+    """ClinVar's labelled rows of `benchmarks.evaluated`, by population and frequency there.
 
     Counts, AUROC of the percentile, median percentile of benign alleles and the share of them above `HIGH`. A
     population without frequencies is left out.
     """
-    used = rows.filter(pl.col("reason").is_null() & pl.col("label").is_not_null() & pl.col(SURPRISE).is_finite())
+    of_clinvar = pl.col("track").is_in(GROUPS[CLINVAR]) & pl.col("reason").is_null() & pl.col("label").is_not_null()
+    used = rows.filter(of_clinvar & pl.col(SURPRISE).is_finite())
     found = []
     for population in ("all", *POPULATIONS):
         af = pl.col("af" if population == "all" else f"af_{population}")

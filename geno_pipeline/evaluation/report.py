@@ -143,7 +143,7 @@ def provenance(repository: Path, **more: str) -> dict[str, str]:
 
 
 def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
-    negative = negative_results(inputs.rollout, inputs.figures) or ["Everything is above no change, ridge and chance."]
+    negative = negative_results(inputs.rollout, inputs.figures) or ["None of the figures that could be made."]
     return [
         *first_screen(
             inputs.rollout,

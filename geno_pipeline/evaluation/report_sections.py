@@ -14,12 +14,15 @@ import polars as pl
 from data_contracts.benchmark_alleles import BRCA1, BRCA2, TRACKS, TRAITGYM
 from geno_pipeline.evaluation import plots
 from geno_pipeline.evaluation.benchmarks import (
+    BASELINES,
     CLINVAR,
     CONSEQUENCE,
     GROUPS,
     HEADS,
+    HUMBLE,
     KINDS,
     NO_CHANGE,
+    RANDOM,
     SURPRISE,
     ZERO_SHOT,
     Figures,
@@ -111,7 +114,8 @@ def _differences(figures: Figures) -> list[Block]:
     known = figures.differences.filter(pl.col("difference").is_not_null())
     if known.is_empty():
         return []
-    names = known["against"].unique(maintain_order=True).to_list()
+    others = [name for name in known["against"].unique(maintain_order=True) if name not in BASELINES]
+    names = [*HUMBLE, RANDOM, *others]
     rows = []
     for (track, subset, score), group in known.group_by("track", "subset", "score", maintain_order=True):
         found = {row["against"]: row for row in group.iter_rows(named=True)}
@@ -121,7 +125,8 @@ def _differences(figures: Figures) -> list[Block]:
     answers = [is_better(row["low"], row["high"]) for row in known.iter_rows(named=True)]
     text = (
         f"Of {len(answers):,} differences {answers.count(YES):,} lie above 0 (yes: the head is better), "
-        f"{answers.count(NO):,} below (no), {answers.count(NOT_SHOWN):,} have an interval that holds 0."
+        f"{answers.count(NO):,} below (no), {answers.count(NOT_SHOWN):,} have an interval that holds 0. "
+        "Those to region class, GC and frequency are in eval_metrics.json."
     )
     table = Table(
         ["benchmark", "alleles", "score", *(f"better than: {name}?" for name in names)], rows, is_wrapped=True
@@ -277,7 +282,7 @@ def population_section(table: pl.DataFrame) -> list[Block]:
     ]
     columns = ["population", "frequency there", "n", "AUROC, surprise (percentile)", "harmless: median", "above 0.95"]
     text = (
-        "Alleles of all benchmarks together. Of harmless ones about 0.05 should lie above the percentile 0.95, in "
+        "ClinVar's alleles. Of harmless ones about 0.05 should lie above the percentile 0.95, in "
         "every population alike. Frequencies are those of the site files; an allele that they do not hold is in no row."
     )
     body: list[Block] = [Table(columns, rows)] if rows else [Paragraph("The site files have none of the alleles.")]

@@ -32,7 +32,7 @@ def scored_once(
     """
     path = folder / f"{key}.parquet"
     wanted = alleles.with_columns(groups.alias(_GROUP))
-    known = pl.read_parquet(path) if path.is_file() else wanted.clear()
+    known = _read(path, wanted)
     same = known.select(*ALLELE_KEY, _GROUP, is_known=pl.lit(True))
     counts = wanted.join(same, on=[*ALLELE_KEY, _GROUP], how="left").group_by(_GROUP)
     now = counts.agg(n=pl.len(), n_known=pl.col("is_known").sum())
@@ -48,6 +48,14 @@ def scored_once(
     )
     write_table(scores, path)
     return scores.drop(_GROUP), missing.height
+
+
+def _read(path: Path, wanted: pl.DataFrame) -> pl.DataFrame:
+    """What an earlier run left; nothing where there is none, or where it is damaged."""
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return wanted.clear()
 
 
 def groups(alleles: pl.DataFrame, windows: pl.DataFrame, genome: Genome, window_bp: int) -> pl.Series:

@@ -91,7 +91,7 @@ def test_missing_inputs_end_in_one_line(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--profile", "chr99"), "profile: found 'chr99', expected one of chr21, demo, real"),
-        (("--job", "nothing"), "--job: found 'nothing', expected one of ablate, adapt_encoder, build_dataset"),
+        (("--job", "nothing"), "--job: found 'nothing', expected one of ablate, adapt_encoder, benchmark_refresh"),
         (("--data", "here"), "found --data here, expected none"),
     ],
 )

@@ -46,7 +46,7 @@ def test_clinvar_rows_are_all_there_with_one_reason_each(genome: Genome) -> None
         (4, "OTHER", None, True),
         (5, "B", "stop_gained", True),
     )
-    rows = clinvar_rows(table, held(1, 2))
+    rows = clinvar_rows(table, held(1, 2), NO_EDITS)
     assert rows.select("pos", "track", "label", "reason").rows() == [
         (1, "ClinVar coding", 1, None),
         (2, "ClinVar non-coding", 0, None),
@@ -57,6 +57,20 @@ def test_clinvar_rows_are_all_there_with_one_reason_each(genome: Genome) -> None
     full = with_facts([rows], NO_EDITS, frequency_table(), GeneAnnotation.empty(), genome)
     assert validate(BenchmarkAlleles, full).height == 5
     assert full.filter(pl.col("reason").is_null())["pos"].to_list() == [1, 2]
+
+
+def test_alleles_of_a_gene_that_was_taught_take_no_part() -> None:
+    """Another release may choose other genes to hold out; of a gene with training edits from ClinVar nothing counts."""
+    table = clinvar((1, "P", None, True), (2, "B", None, True), (9, "P", None, True))
+    table = table.with_columns(gene=pl.Series(["A", "A", None]))
+    taught = table.head(1).select("contig", "pos", "ref", "alt")
+    reasons = clinvar_rows(table, held(2, 9), taught)["reason"].to_list()
+    assert reasons == ["not_held_out", "seen_in_training", None]
+
+
+def test_edits_of_a_corpus_touch_nothing(genome: Genome) -> None:
+    corpus = edits((40, "G", "C")).with_columns(contig=pl.lit("corpus"))
+    assert touched_by_edits(edits((40, "G", "T")), corpus, genes(), genome).to_list() == [False]
 
 
 def frequency_table(*rows: tuple[int, float, float]) -> pl.DataFrame:
@@ -106,7 +120,7 @@ def test_touched_keeps_the_order_of_alleles_of_several_contigs(tmp_path: Path) -
 
 
 def test_an_allele_that_training_met_takes_no_part(genome: Genome) -> None:
-    rows = clinvar_rows(clinvar((1, "P", None, True), (9, "B", None, True)), held(1, 9))
+    rows = clinvar_rows(clinvar((1, "P", None, True), (9, "B", None, True)), held(1, 9), NO_EDITS)
     full = with_facts([rows], edits((2, "T", "C")), frequency_table((1, 0.1, 0.2), (9, 0.25, 0.5)), genes(), genome)
     assert full.select("pos", "reason", "af", "af_afr").rows() == [
         (1, "seen_in_training", pytest.approx(0.1), pytest.approx(0.2)),

@@ -12,12 +12,12 @@ from data_contracts.benchmark_alleles import BRCA1, CODING, NON_CODING, TRACKS, 
 from geno_pipeline.build.clinvar import ingest_clinvar
 from geno_pipeline.evaluation.alleles import clinvar_rows
 from geno_pipeline.evaluation.benchmarks import (
+    BASELINES,
     CLINVAR,
     CONSEQUENCE,
     DISPLACEMENT,
     DISTANCE,
     HEADS,
-    HUMBLE,
     KINDS,
     NO_CHANGE,
     REGION,
@@ -58,7 +58,7 @@ def test_every_score_stands_in_every_table() -> None:
     assert displaced["auroc"] == 0.0
     assert ranked(found.ranking, CLINVAR, SURPRISE)["n_positive"] == 50
     pairs = found.differences.filter((pl.col("track") == CODING) & (pl.col("subset") == "all"))
-    assert pairs.select("score", "against").rows() == [(a, b) for a in HEADS for b in HUMBLE]
+    assert pairs.select("score", "against").rows() == [(a, b) for a in HEADS for b in BASELINES]
 
 
 def test_a_benchmark_without_a_file_says_so_and_the_rest_is_made() -> None:
@@ -214,7 +214,7 @@ def test_traitgym_by_chromosome_and_brca_by_functional_score() -> None:
 def test_consequence_class_alone_reaches_091_on_the_real_snvs() -> None:
     """The baseline that humbles: ClinVar's own consequence, on the SNVs of GRCh37's contig 1."""
     table, _ = ingest_clinvar(SHARED / "grch37" / "clinvar.vcf.gz", shared_genome("grch37"), ["1"])
-    rows = clinvar_rows(table, table).filter(pl.col("label").is_not_null() & (pl.col("edit_type") == 0))
+    rows = clinvar_rows(table, table, NO_CALIBRATION).filter(pl.col("label").is_not_null() & (pl.col("edit_type") == 0))
     classed = rows.with_columns(pl.lit("other").alias("region_class")).select(
         "label", SCORES[CONSEQUENCE].alias("class")
     )

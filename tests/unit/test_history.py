@@ -65,6 +65,13 @@ def test_the_sentence_says_what_was_what_is_and_on_what_n() -> None:
     ]
 
 
+def test_a_figure_that_is_gone_is_a_regression() -> None:
+    assert regressions(metrics(), metrics(auroc=None)) == [
+        f"AUROC of ClinVar coding, all, {SURPRISE}: 0.700 (n = 100), now not measured."
+    ]
+    assert regressions(metrics(auroc=None), metrics()) == []
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"rollout": []}'])
 def test_what_is_no_report_is_no_report(tmp_path: Path, text: str | None) -> None:
     if text is not None:

@@ -44,7 +44,9 @@ def test_an_indel_may_be_written_in_any_way(genome: Genome, tmp_path: Path) -> N
     [
         ({"pos": None}, "no column pos"),
         ({"CADD": None, "Evo2": None}, "no column of numbers"),
-        ({"ref": ["T"] * 4}, "none of its 4 rows fits"),
+        ({"label": [1, 0, 1, 0]}, "calls a model label, which is a name of ours"),
+        ({"displacement": [1, 0, 1, 0]}, "calls a model displacement"),
+        ({"ref": ["T"] * 4}, "expected a table of the same build"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(

@@ -161,7 +161,7 @@ def test_first_screen_answers_for_each_benchmark_and_head_with_interval_and_n(wr
     displacement = next(line for line in lines if line.startswith("| ClinVar coding | displacement"))
     assert "| no: -0." in displacement
     text = "\n".join(lines)
-    assert "ClinVar non-coding (fewer than 10 positives" in text and "BRCA2 (no alleles)" in text
+    assert "ClinVar non-coding (fewer than 10 positives" in text and "BRCA2 (the file could not be used)" in text
 
 
 def test_only_a_synthetic_profile_is_called_synthetic(usual: ReportInputs, written: Path, tmp_path: Path) -> None:

@@ -96,3 +96,9 @@ def test_alleles_without_a_window_are_a_group_of_their_own(tmp_path: Path) -> No
     frame = alleles(100, 4_000)
     nowhere = place(frame, genome, "most_central", 12_288, 8_192)
     assert groups(frame, nowhere, genome, 12_288).to_list() == ["no window"] * 2
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_a_damaged_file_is_as_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "k.parquet").write_bytes(content)
+    assert once(tmp_path, alleles(101))[1] == 1
