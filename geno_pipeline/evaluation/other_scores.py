@@ -19,7 +19,6 @@ from geno_pipeline.build.hashing import ALLELE_KEY
 from geno_pipeline.evaluation.benchmarks import SCORES
 from geno_pipeline.evaluation.layouts import aligned
 
-TAKEN = {*SCORES, *BenchmarkAlleles.empty().columns, *ClinvarScores.empty().columns, "zero_shot", "in_calibration"}
 _KEY = ("chrom", "pos", "ref", "alt")
 
 
@@ -54,7 +53,7 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
     text = table.select(
         pl.col("chrom", "ref", "alt").cast(pl.String), pl.col("pos").cast(pl.Int64, strict=False), *numbers
     )
-    if taken := sorted(set(numbers) & TAKEN):
+    if taken := sorted(set(numbers) & _taken()):
         raise InputError(f"{path} calls a model {taken[0]}, which is a name of ours; rename that column")
     rows = aligned(text, genome)
     n_wrong = int((rows["reason"] == "ref_mismatch").sum())
@@ -66,3 +65,10 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
         )
     scores = [pl.col(name).cast(pl.Float64) for name in numbers]
     return rows.unique(ALLELE_KEY, keep="first", maintain_order=True).select(*ALLELE_KEY, *scores)
+
+
+def _taken() -> set[str]:
+    """Names that the benchmarks' frame has already. No constant: a frame made at import would start polars' threads,
+    and the processes that Dagster forks from a loaded one would wait for them for ever."""
+    tables = (BenchmarkAlleles.empty(), ClinvarScores.empty())
+    return {*SCORES, *(name for table in tables for name in table.columns), "zero_shot", "in_calibration"}
