@@ -31,9 +31,7 @@ real: env
 	$(BIN)/python -m geno_pipeline run --profile real --data "$(DATA)"
 
 ui: env
-	mkdir -p data/$(PROFILE)/dagster
-	DAGSTER_HOME="$(CURDIR)/dagster_home" GENO_PROFILE=$(PROFILE) GENO_RUNS="$(CURDIR)/data/$(PROFILE)/dagster" $(if $(DATA),GENO_DATA="$(DATA)") \
-		$(BIN)/dagster dev -w workspace.yaml -p $(PORT)
+	$(BIN)/python -m geno_pipeline ui --profile "$(PROFILE)" --port $(PORT) $(if $(DATA),--data "$(DATA)")
 
 lint: env
 	$(BIN)/ruff check .

@@ -134,7 +134,7 @@ def adapt(
     rows: pl.DataFrame,
     settings: AdaptSettings,
     folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> AdaptResult:
     """Adapt the encoder of `encoder_folder` to rows of `TrainingEdits` and write `folder`, replacing an older one.
 
@@ -208,7 +208,7 @@ def _optimise(
     rows: pl.DataFrame,
     genome: Genome,
     settings: AdaptSettings,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int], None] | None,
 ) -> list[dict[str, float]]:
     """All steps over `rows`, balanced as in phase 1; returns the history."""
     rows_of = row_sampler(rows["edit_type"].to_numpy(), rows["k"].to_numpy(), settings.batch_size, settings.seed_order)
@@ -234,7 +234,7 @@ def _optimise(
             history.append({"step": step + 1, **_means(parts)})
             parts = []
         if progress:
-            progress(step + 1, settings.n_steps)
+            progress(step + 1)
     return history
 
 

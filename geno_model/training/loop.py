@@ -92,12 +92,12 @@ class Ranks:
 
 @dataclass(slots=True)
 class Watchers:
-    """Who is told: progress(steps done, tuples/s of this run) after each step, alert(sentence) where figures are bad.
+    """Who is told: progress(steps done) before the first step and after each, alert(sentence) where figures are bad.
 
     validation: rows of the holdouts, which are watched and choose nothing. tensorboard: folder of event files.
     """
 
-    progress: Callable[[int, float], None] | None = None
+    progress: Callable[[int], None] | None = None
     alert: Callable[[str], None] | None = None
     validation: StateTable | None = None
     tensorboard: Path | None = None
@@ -180,6 +180,8 @@ class _Run:
         """All steps that are left; `done` is brought up to date, `save` called now and then."""
         settings, writer = self.settings, self._writer()
         self.model.train()
+        if self.watchers.progress:
+            self.watchers.progress(done.step)
         first, self.first_step_at = done.step, time.monotonic()
         for batch in source.batches(first, settings.n_steps, self.ranks.part(settings.batch_size)):
             done.running += self._step(batch, done.step)
@@ -197,8 +199,7 @@ class _Run:
             if self.ranks.rank == 0 and not is_last and done.step % settings.save_every == 0:
                 save()
             if self.watchers.progress:
-                seconds = max(time.monotonic() - self.first_step_at, 1e-9)
-                self.watchers.progress(done.step, (done.step - first) * settings.batch_size / seconds)
+                self.watchers.progress(done.step)
         if writer is not None:
             writer.close()
 

@@ -1,4 +1,4 @@
-"""The loss of a batch (spec 4, "Loss", "Small numbers").
+"""The loss of a batch (spec 4, "Loss", "Small numbers"), and which arithmetic is fast here.
 
 Belongs here: running the model on a batch and comparing. Does not: which rows are in it (`balance`), the optimiser's
 step (`loop`).
@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from geno_model.predictor.batch import ModelBatch
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.objective import raw_loss
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this machine's CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
+
+    Others emulate it: a backward pass takes ten times as long as in float32 on a CPU that has AVX2 alone.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def batch_loss(model: WorldModel, rows: ModelBatch, targets: Tensor, naive: Tensor, *, bf16: bool = False) -> Tensor:

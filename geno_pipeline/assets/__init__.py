@@ -21,6 +21,7 @@ import polars as pl
 
 from geno_model.genomics.context import Context
 from geno_model.genomics.genome import Genome
+from geno_model.progress import now_and_then
 from geno_pipeline.build.corpus import GenomeWithCorpus
 from geno_pipeline.config import active_profile, digest
 from geno_pipeline.storage import contract_of, schema_version
@@ -28,6 +29,7 @@ from geno_pipeline.storage import contract_of, schema_version
 PROFILE = active_profile()
 CONTIGS = dg.StaticPartitionsDefinition(list(PROFILE.contigs))
 TABLES = "tables"  # key of the IO manager
+SAY_EVERY_S = 3.0  # between two lines of an asset about its progress
 
 
 def inputs(name: str) -> list[str]:
@@ -87,6 +89,11 @@ def folder_asset(
         )(_with_types(function))
 
     return wrap
+
+
+def tell(context: dg.AssetExecutionContext, n_total: int, unit: str) -> Callable[[int], None]:
+    """Something for an asset's work to call with what is done: the screen, the UI and the log say how far it is."""
+    return now_and_then(context.log.info, n_total, unit, SAY_EVERY_S)
 
 
 def open_reference() -> Genome:

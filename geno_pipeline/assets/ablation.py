@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from geno_model.encoder.carbon import CarbonStateEncoder
-from geno_pipeline.assets import PROFILE, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, open_genome, table_asset, tell
 from geno_pipeline.assets.model import training_settings
 from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.build.states import build_states
@@ -40,7 +40,8 @@ def ablations(
     first = PROFILE.model.seed
     seeds = range(first, first + 10 * PROFILE.ablation.seeds, 10)
     steps = PROFILE.ablation.steps or PROFILE.model.steps
-    return ablation.ablate(stores, training_settings(n_steps=steps), seeds, context.log.info)
+    progress = tell(context, len(ablation.variants_of(stores)) * len(seeds), "trainings")
+    return ablation.ablate(stores, training_settings(n_steps=steps), seeds, progress)
 
 
 def _states(storage: Storage, name: str, rows: pl.DataFrame, changes: dict[str, Any], number: int) -> Path:

@@ -18,7 +18,7 @@ import dagster as dg
 import polars as pl
 
 from geno_model.encoder.folder import ATTENTION_FILE, EncoderFolderError
-from geno_pipeline.assets import PROFILE, folder_asset, open_genome
+from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.assets.input_files import HASHES, version_of
 from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.pictures import line_picture
@@ -55,6 +55,7 @@ def adapted_encoder(
         training_edits,
         settings,
         storage.path / "adapted_encoder",
+        tell(context, given.steps, "steps"),
     )
     for warning in result.warnings:
         context.log.warning(warning)

@@ -16,7 +16,7 @@ from geno_model.genomics.genome import Genome
 from geno_model.scoring.calibration import Percentiles, with_percentiles
 from geno_model.scoring.surprise import score_raw, window_threads
 from geno_model.scoring.windows import place
-from geno_pipeline.assets import PROFILE, annotation, inputs, open_genome, open_reference, table_asset
+from geno_pipeline.assets import PROFILE, annotation, inputs, open_genome, open_reference, table_asset, tell
 from geno_pipeline.assets.input_files import BENCHMARK_FILES, HASHES, benchmark_tables
 from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder, read_contract
@@ -90,7 +90,8 @@ def benchmark_scores(name: str, tracks: tuple[str, ...], description: str) -> dg
         chosen = _distinct(benchmark_alleles, tracks)
 
         def score(rows: pl.DataFrame) -> pl.DataFrame:
-            return score_raw(rows, genome, encoder, model, where, policy=policy, untrained=other)
+            progress = tell(context, rows.height, "alleles")
+            return score_raw(rows, genome, encoder, model, where, policy=policy, untrained=other, progress=progress)
 
         raw = _scored_once(context, storage, name, model_key(storage), chosen, genome, score)
         known = raw.filter(pl.col("reason").is_null())
@@ -132,8 +133,9 @@ def zero_shot_scores(
     chosen = choose(used, PROFILE.evaluation.zero_shot_rows, PROFILE.seed)
 
     def score(rows: pl.DataFrame) -> pl.DataFrame:
+        progress = tell(context, rows.height, "alleles")
         with window_threads() as threads:
-            return rows.select(*ALLELE_KEY, zero_shot(rows, genome, encoder, window_bp, threads))
+            return rows.select(*ALLELE_KEY, zero_shot(rows, genome, encoder, window_bp, threads, progress))
 
     key = digest(read_contract(storage).to_dict(), window_bp, RUNTIME)
     windows = place(chosen, genome, "centred", window_bp, window_bp)

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 from geno_model.genomics.context import gc_terciles
 from geno_model.scoring.calibration import Percentiles, calibrate, edit_class, with_percentiles
 from geno_model.scoring.surprise import score_raw
-from geno_pipeline.assets import PROFILE, annotation, open_genome, table_asset
+from geno_pipeline.assets import PROFILE, annotation, open_genome, table_asset, tell
 from geno_pipeline.assets.model import load_model
 from geno_pipeline.assets.states import open_encoder
 from geno_pipeline.build.calibration import calibration_alleles
@@ -49,6 +49,7 @@ def calibration_scores(
         load_model(storage),
         where,
         policy=PROFILE.calibration.window_policy,
+        progress=tell(context, alleles.height, "alleles"),
     )
     context.add_asset_metadata({"alleles_chosen": alleles.height, "out_of_range": raw["reason"].count()})
     both = pl.concat([raw, alleles.select(cs.starts_with("af_"))], how="horizontal")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import dagster as dg
@@ -11,11 +10,9 @@ import polars as pl
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingResult, TrainingSettings, Watchers, train
 from geno_model.training.state_store import StateStore, read_sixmers, read_states
-from geno_pipeline.assets import PROFILE, folder_asset
+from geno_pipeline.assets import PROFILE, folder_asset, tell
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage, markdown_table
-
-SAY_EVERY_S = 1.0
 
 
 @folder_asset("model", settings=[PROFILE.model], deps=["training_states", "validation_states"])
@@ -27,7 +24,7 @@ def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> dg.Materi
     """
     settings = training_settings()
     watchers = Watchers(
-        progress=_say(context, settings.n_steps),
+        progress=tell(context, settings.n_steps, "steps"),
         alert=context.log.warning,
         validation=read_states(storage.path / "validation_states"),
         tensorboard=storage.path / "tensorboard" if PROFILE.model.tensorboard else None,
@@ -70,20 +67,6 @@ def training_settings(**changes: Any) -> TrainingSettings:
 def load_model(storage: Storage) -> WorldModel:
     """The trained model, for the assets after it."""
     return WorldModel.load(storage.path / "checkpoint", read_sixmers(storage.path / "training_states"))
-
-
-def _say(context: dg.AssetExecutionContext, n_steps: int) -> Any:
-    """What tells the screen and the log how far the training is, once a second at most."""
-    said = 0.0
-
-    def progress(step: int, per_second: float) -> None:
-        nonlocal said
-        if time.monotonic() - said >= SAY_EVERY_S or step == n_steps:
-            said = time.monotonic()
-            left = (n_steps - step) * PROFILE.model.batch_size / max(per_second, 1e-9)
-            context.log.info(f"{step}/{n_steps} steps, {per_second:,.0f} rows/s, {left:.0f} s left")
-
-    return progress
 
 
 def _curves(result: TrainingResult) -> dict[str, dg.MetadataValue]:

@@ -14,7 +14,7 @@ from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
 from geno_model.encoder.noise import measure_noise
 from geno_model.encoder.pool_shift import load_sixmer_states, save_sixmer_states
 from geno_model.encoder.state_contract import StateContract
-from geno_pipeline.assets import PROFILE, folder_asset, open_genome
+from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
 from geno_pipeline.build.states import build_states
 from geno_pipeline.pictures import line_picture
@@ -39,7 +39,9 @@ def read_contract(storage: Storage) -> StateContract:
 
 
 @folder_asset("encoder", settings=[PROFILE.encoder], deps=["reference_genome"])
-def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.MaterializeResult:
+def demo_encoder(
+    context: dg.AssetExecutionContext, storage: Storage, reference_windows: pl.DataFrame
+) -> dg.MaterializeResult:
     """A small DNA language model of Carbon's architecture, trained here to guess the next six bases.
 
     It stands in for Carbon where Carbon's weights are not at hand. It never sees a held-out window.
@@ -59,7 +61,9 @@ def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.Materi
             time_budget_s=settings.time_budget_s,
         ),
         storage.path / "demo_encoder",
+        tell(context, settings.steps, "steps"),
     )
+    context.log.info(f"trained in {result.arithmetic}, which is what this machine's CPU is fast at")
     steps, losses = [step for step, _ in result.history], [loss for _, loss in result.history]
     return storage.folder_result(
         "demo_encoder",
@@ -67,6 +71,7 @@ def demo_encoder(storage: Storage, reference_windows: pl.DataFrame) -> dg.Materi
             "parameters": result.n_parameters,
             "steps": result.n_steps,
             "tokens": result.n_tokens,
+            "arithmetic": result.arithmetic,
             "loss_nats_per_six_mer": losses[-1],
             "tokens_per_second": round(result.n_tokens / result.seconds),
             "loss": line_picture(steps, losses, "step", "cross entropy (nats per six-mer; chance 8.32)"),
@@ -137,20 +142,27 @@ def noise_floor(storage: Storage) -> dg.AssetCheckResult:
 
 
 @folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
-def training_states(storage: Storage, training_edits: pl.DataFrame) -> dg.MaterializeResult:
+def training_states(
+    context: dg.AssetExecutionContext, storage: Storage, training_edits: pl.DataFrame
+) -> dg.MaterializeResult:
     """The state of every training window before and after each of its edits, so that training needs no encoder."""
-    return _states("training_states", storage, training_edits)
+    return _states(context, "training_states", storage, training_edits)
 
 
 @folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
-def validation_states(storage: Storage, validation_edits: pl.DataFrame) -> dg.MaterializeResult:
+def validation_states(
+    context: dg.AssetExecutionContext, storage: Storage, validation_edits: pl.DataFrame
+) -> dg.MaterializeResult:
     """The same for edits of the three holdouts, which training never sees."""
-    return _states("validation_states", storage, validation_edits)
+    return _states(context, "validation_states", storage, validation_edits)
 
 
-def _states(asset: str, storage: Storage, rows: pl.DataFrame) -> dg.MaterializeResult:
+def _states(
+    context: dg.AssetExecutionContext, asset: str, storage: Storage, rows: pl.DataFrame
+) -> dg.MaterializeResult:
     folder: Path = storage.folder(asset)
-    counts = build_states(rows, open_genome(), open_encoder(storage), folder)
+    progress = tell(context, rows.height, "rows")
+    counts = build_states(rows, open_genome(), open_encoder(storage), folder, progress)
     n_edits = int(rows["k"].sum())
     return storage.folder_result(
         asset,

@@ -22,6 +22,7 @@ from geno_model.encoder.carbon import save_encoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
+from geno_model.training.step import has_fast_bfloat16
 
 VOCAB_SIZE = N_COMPACT + 8  # eight rows of padding, as in Carbon
 ROPE_THETA = 500_000.0
@@ -48,13 +49,17 @@ class PretrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class PretrainResult:
-    """`history`: mean next-six-mer cross entropy in nats over the last ten steps; ln 4,096 = 8.318 is chance."""
+    """`history`: mean next-six-mer cross entropy in nats over the last ten steps; ln 4,096 = 8.318 is chance.
+
+    arithmetic: of the matrix products, `bfloat16` or `float32`.
+    """
 
     history: list[tuple[int, float]]
     n_steps: int
     n_tokens: int
     n_parameters: int
     seconds: float
+    arithmetic: str
 
 
 def new_model(settings: PretrainSettings) -> LlamaForCausalLM:
@@ -102,16 +107,22 @@ def pretrain(
     windows: pl.DataFrame,
     settings: PretrainSettings,
     folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> PretrainResult:
-    """Train on the windows that hold no holdout tag and write the encoder folder, replacing an older one."""
-    started = time.monotonic()
+    """Train on the windows that hold no holdout tag and write the encoder folder, replacing an older one.
+
+    progress: told the number of steps done, once before the first. The arithmetic is that which this CPU does fast
+    (`has_fast_bfloat16`), so weights differ between machines that have bfloat16 and those that do not.
+    """
+    started, is_bf16 = time.monotonic(), has_fast_bfloat16()
     torch.use_deterministic_algorithms(True)
     model = new_model(settings).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     history: list[tuple[int, float]] = []
     losses: list[float] = []
     n_tokens = step = 0
+    tell = progress or (lambda n_done: None)
+    tell(0)
     for ids in training_batches(genome, windows.filter(pl.col("holdout") == ""), settings.batch_size, settings.seed):
         elapsed = time.monotonic() - started
         done = step / settings.n_steps if settings.time_budget_s is None else elapsed / settings.time_budget_s
@@ -119,7 +130,7 @@ def pretrain(
             break
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rate(done)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
             loss = model(input_ids=ids, labels=ids).loss
         optimiser.zero_grad()
         loss.backward()
@@ -131,13 +142,13 @@ def pretrain(
         if step % LOG_EVERY == 0 or step == settings.n_steps:
             recent = losses[-LOG_EVERY:]
             history.append((step, sum(recent) / len(recent)))
-        if progress:
-            progress(step, settings.n_steps)
+        tell(step)
     if folder.exists():
         shutil.rmtree(folder)
     save_encoder(model, folder)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return PretrainResult(history, step, n_tokens, n_parameters, time.monotonic() - started)
+    arithmetic = "bfloat16" if is_bf16 else "float32"
+    return PretrainResult(history, step, n_tokens, n_parameters, time.monotonic() - started, arithmetic)
 
 
 def _rate(done: float) -> float:

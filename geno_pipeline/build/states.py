@@ -41,13 +41,15 @@ def build_states(
     genome: Genome,
     encoder: CarbonStateEncoder,
     folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> BuildCounts:
     """Encode rows (TrainingEdits or ValidationEdits) into shards under `folder`, one sub-folder a contig.
 
-    Shards of the same contigs that no row asks for any more are removed.
+    Shards of the same contigs that no row asks for any more are removed. progress: told the number of rows done.
     """
     start_store(folder, encoder)
+    tell = progress or (lambda n_done: None)
+    tell(0)
     before = encoder.n_tokens_run
     wanted: set[Path] = set()
     n_kept = done = 0
@@ -63,8 +65,7 @@ def build_states(
             else:
                 write_shard(path, *_encode_block(part, genome, encoder), encoder.contract, key)
             done += part.height
-            if progress:
-                progress(done, rows.height)
+            tell(done)
         for stale in set((folder / str(contig)).glob("*.parquet")) - wanted:
             stale.unlink()
     return BuildCounts(rows.height, len(wanted), n_kept, encoder.n_tokens_run - before)

@@ -66,28 +66,33 @@ def ablate(
     stores: Mapping[str, tuple[Path, Path]],
     settings: TrainingSettings,
     seeds: Sequence[int],
-    say: Callable[[str], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
     """Skill of every variant on holdout-chr (contract `Ablations`): a row for each variant and group of edits.
 
     stores: folders of training and validation states, by name; settings: of the training, the seeds apart.
-    Variants whose stores are not there are left out.
+    Variants whose stores are not there are left out. progress: told the number of trainings done.
     """
     rows: list[dict[str, object]] = []
-    for variant in VARIANTS:
-        if not {variant.train_on, variant.judge_on} <= set(stores):
-            continue
+    n_done = 0
+    for variant in variants_of(stores):
         store, judged = StateStore(stores[variant.train_on][0]), read_states(stores[variant.judge_on][1])
         by_seed: list[dict[str, tuple[int, float]]] = []
         for seed in seeds:
-            if say:
-                say(f"{variant.name}, seed {seed}")
             model = _trained(store, replace(settings, seed_init=seed, seed_order=seed + 1), variant)
             by_seed.append(_skills(model, judged, variant))
+            n_done += 1
+            if progress:
+                progress(n_done)
         for group, (n, _) in by_seed[0].items():
             found = np.array([figures[group][1] for figures in by_seed])
             rows.append({"variant": variant.name, "edits": group, "n": n, **interval(found)})
     return pl.DataFrame(rows)
+
+
+def variants_of(stores: Mapping[str, tuple[Path, Path]]) -> list[Variant]:
+    """The variants whose states are there."""
+    return [variant for variant in VARIANTS if {variant.train_on, variant.judge_on} <= set(stores)]
 
 
 def interval(values: np.ndarray) -> dict[str, float | int | None]:

@@ -8,6 +8,7 @@ Each allele is a batch of its own two windows, so that its number does not depen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
@@ -21,11 +22,17 @@ from geno_pipeline.build.hashing import ALLELE_KEY, stable_hash
 
 
 def zero_shot(
-    alleles: pl.DataFrame, genome: Genome, encoder: CarbonStateEncoder, window_bp: int, threads: ThreadPoolExecutor
+    alleles: pl.DataFrame,
+    genome: Genome,
+    encoder: CarbonStateEncoder,
+    window_bp: int,
+    threads: ThreadPoolExecutor,
+    progress: Callable[[int], None] | None = None,
 ) -> pl.Series:
     """log p(edited window) - log p(window) in nats of each allele (contig, pos, ref, alt, edit_type), in their order.
 
     Null where no window of `window_bp` fits or has few enough N, and where the two windows differ in their `<oov>`.
+    progress: told the number of alleles done.
     """
     windows = place(alleles, genome, "centred", window_bp, window_bp)
     rows = alleles.with_row_index("_row").join(windows, on="_row", how="inner", maintain_order="left")
@@ -35,7 +42,11 @@ def zero_shot(
         return float(log_likelihood_difference(encoder, genome.window(contig, start, start + window_bp), [[edit]])[0])
 
     names = ("contig", "window_start_bp", "pos", "ref", "alt", "edit_type")
-    found = list(threads.map(difference, *(rows[name].to_list() for name in names)))
+    found: list[float] = []
+    for value in threads.map(difference, *(rows[name].to_list() for name in names)):
+        found.append(value)
+        if progress:
+            progress(len(found))
     scored = rows.select("_row", zero_shot=pl.Series(found, dtype=pl.Float64).fill_nan(None))
     return alleles.with_row_index("_row").join(scored, on="_row", how="left", maintain_order="left")["zero_shot"]
 

@@ -43,12 +43,12 @@ def test_a_row_for_each_variant_and_group_and_the_shift_is_worth_something(tmp_p
     held = rows.filter(is_held).with_columns(holdout=pl.lit("holdout-chr"))
     build_states(held, genome, encoder, folders[1])
     settings = TrainingSettings("demo", n_steps=3, batch_size=32, learning_rate=1e-3, seed_init=0, seed_order=0)
-    said: list[str] = []
+    said: list[int] = []
     found = ablate({"base": folders}, settings, [1, 2], said.append)
     validate(Ablations, found)
     of_base = [variant.name for variant in VARIANTS if variant.train_on == variant.judge_on == "base"]
     assert found["variant"].unique(maintain_order=True).to_list() == of_base
-    assert len(said) == 2 * len(of_base)
+    assert said == list(range(1, 2 * len(of_base) + 1))
     first = found.filter(pl.col("variant") == of_base[0])
     assert first["edits"].to_list() == ["K = 1, SNV", "K = 1, all", "K = 2, all"]  # no indels among these rows
     assert first["n"].to_list() == [32, 32, 8]

@@ -256,7 +256,7 @@ def test_a_run_that_ends_early_leaves_the_old_folder(world: World, tmp_path: Pat
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(n_done: int) -> None:
         raise Stop
 
     (tmp_path / "out").mkdir()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+import time
 import uuid
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
 from geno_model.genomics.errors import InputError
-from geno_pipeline.run import RunReport, summary
+from geno_model.progress import Ticker, now_and_then
+from geno_pipeline.screen import RunReport, summary
 
 
 def run(tmp_path: Path, *, is_good: bool, passes: bool) -> tuple[RunReport, str]:
@@ -39,9 +41,15 @@ def run(tmp_path: Path, *, is_good: bool, passes: bool) -> tuple[RunReport, str]
 
     job = dg.define_asset_job("all", executor_def=dg.in_process_executor)
     defs = dg.Definitions(assets=[first, second, third], asset_checks=[is_sound], jobs=[job])
+    return watched(tmp_path, defs)
+
+
+def watched(tmp_path: Path, defs: dg.Definitions, every_s: float = 10) -> tuple[RunReport, str]:
+    """Run the job `all` and return the report and what was on a screen that is no terminal."""
     screen, run_id = io.StringIO(), str(uuid.uuid4())
-    with dg.DagsterInstance.ephemeral() as instance, Progress(console=Console(file=screen), disable=True) as progress:
-        report = RunReport(tmp_path / "run.log", progress)
+    console = Console(file=screen, width=120)
+    with dg.DagsterInstance.ephemeral() as instance, Ticker(console.print, every_s) as work:
+        report = RunReport(tmp_path / "run.log", console, work)
         instance.add_event_listener(run_id, report)
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         resolved = defs.resolve_job_def("all")
@@ -71,7 +79,7 @@ def test_failed_check_speaks_for_itself_and_stops_the_rest(tmp_path: Path) -> No
     report, screen = run(tmp_path, is_good=True, passes=False)
     failures = [step.failure for step in report.steps.values() if step.failure]
     assert failures == ["second: check is_sound failed. Expected 0 rows, found 7."]
-    assert "third" not in screen
+    assert re.search(r"^(done|failed) .*third", screen, re.MULTILINE) is None
     cells = printed(report)
     assert cells["second"][2] == "0 of 1"
     assert cells["third"][3] == "not made"
@@ -91,3 +99,25 @@ def test_log_holds_every_step(tmp_path: Path, is_good: bool) -> None:
     log = (tmp_path / "run.log").read_text()
     assert 'Finished execution of step "first"' in log
     assert ('Finished execution of step "third"' in log) == is_good
+
+
+def test_nothing_that_takes_long_is_silent(tmp_path: Path) -> None:
+    @dg.asset
+    def counts(context) -> None:
+        tell = now_and_then(context.log.info, 40, "steps", every_s=0.1)
+        for n_done in range(41):
+            tell(n_done)
+            time.sleep(0.02)
+        context.log.info("trained in float32")
+
+    @dg.asset(deps=[counts])
+    def says_nothing() -> None:
+        time.sleep(0.5)
+
+    job = dg.define_asset_job("all", executor_def=dg.in_process_executor)
+    _, screen = watched(tmp_path, dg.Definitions(assets=[counts, says_nothing], jobs=[job]), every_s=0.1)
+    lines = screen.splitlines()
+    counted = [line for line in lines if re.match(r"\[1 of 2\] counts: \d+ of 40 steps, [\d.]+/s, \d+ s left$", line)]
+    assert len(counted) >= 3 and not any(" 0 s left" in line for line in counted[:1])
+    assert "counts: trained in float32" in lines
+    assert lines.count("[2 of 2] says_nothing: 0 s") >= 2

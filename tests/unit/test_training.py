@@ -182,7 +182,7 @@ def killed_after(states: Path, folder: Path, settings: TrainingSettings, step: i
         "import json, os, signal, sys; from pathlib import Path\n"
         "from geno_model.training.loop import *\nfrom geno_model.training.state_store import StateStore\n"
         "settings = TrainingSettings(**json.loads(sys.argv[3]))\n"
-        f"die = lambda step, rate: os.kill(os.getpid(), signal.SIGKILL) if step == {step} else None\n"
+        f"die = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == {step} else None\n"
         "train(StateStore(Path(sys.argv[1])), settings, Path(sys.argv[2]), Watchers(progress=die))"
     )
     arguments = [sys.executable, "-c", program, str(states), str(folder), json.dumps(asdict(settings))]
@@ -197,8 +197,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(states: Path, tmp_path: Path) ->
     assert not (tmp_path / "killed").exists()
     assert json.loads((partial_folder(tmp_path / "killed") / "run.json").read_text())["step"] == 40
     seen: list[int] = []
-    train(StateStore(states), settings, tmp_path / "killed", Watchers(progress=lambda step, _: seen.append(step)))
-    assert seen[0] == 41
+    train(StateStore(states), settings, tmp_path / "killed", Watchers(progress=seen.append))
+    assert seen[:2] == [40, 41]
     for name in FILES:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     assert not partial_folder(tmp_path / "killed").exists()
