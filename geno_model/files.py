@@ -4,15 +4,16 @@ Belongs here: replacing a file or a folder in one step, and removing what a kill
 belong here: what is written.
 
 Concept: what is being written lies under its own name in a hidden work folder beside its final place,
-`.<name>.<random>.geno-tmp/`, which its process has locked (`flock`). It is flushed to the disk and then renamed; a
-folder that is there already is exchanged with the new one in a single system call, so that at no moment is there
-neither. A lock ends with its process, whichever way that ends: the next writer in the same place removes every work
-folder that nobody has locked. Process ids play no part, so that a repeated one stops nobody.
+`.<name>.<random>.geno-tmp/`, in which its process has locked a file (`flock`). It is flushed to the disk and then
+renamed; a folder that is there already is exchanged with the new one in a single system call, so that at no moment is
+there neither. A lock ends with its process, whichever way that ends: the next writer in the same place removes every
+work folder that nobody has locked. Process ids play no part, so that a repeated one stops nobody.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SUFFIX = ".geno-tmp"
+_LOCK = ".lock"
 _OLD = ".old"  # in a work folder: what was replaced, where a file system cannot exchange two folders
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # <fcntl.h>, <linux/fs.h>, <stdio.h> of macOS
 
@@ -44,10 +46,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give an empty folder to fill; it takes the place of the folder `path` when the block ends without an error.
 
-    Folders above `path` are made. Raises OSError where they cannot be written to, at once.
+    Folders above `path` are made. overwrite: False keeps a folder that another process has put there meanwhile.
+    Raises OSError where they cannot be written to, at once.
     """
     with _work_folder(path) as folder:
         temporary = folder / path.name
@@ -55,58 +58,78 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for found in [*temporary.rglob("*"), temporary]:
             _flush(found)
-        if not path.exists():
+        try:
             os.replace(temporary, path)
-        elif not _exchange(temporary, path):
-            os.replace(path, folder / _OLD)  # killed here: `sweep` puts it back
-            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if overwrite and not _exchange(temporary, path):
+                os.replace(path, folder / _OLD)  # killed here: `sweep` puts it back
+                os.replace(temporary, path)
         _flush(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there, in one step: a process that is killed meanwhile leaves all of it or nothing."""
+    if path.exists():
+        with _work_folder(path) as folder:
+            os.replace(path, folder / path.name)
 
 
 def sweep(folder: Path) -> None:
     """Remove from `folder` what killed processes left of files and folders that they were writing there."""
     for found in folder.glob(f".*{_SUFFIX}"):
         with suppress(OSError):  # another process was faster, or it is not ours to remove
-            handle = os.open(found, os.O_RDONLY)
-            try:
-                if _is_ours(found, handle):
-                    _remove(found)
-            finally:
-                os.close(handle)
+            if (handle := lock(found, surely=True)) is not None:
+                _remove(found, handle)
+
+
+def lock(folder: Path, *, surely: bool = False) -> int | None:
+    """A handle, to be closed, that keeps a folder locked; None where another process has it or has removed it.
+
+    It is a file in the folder that is locked: a lock of the folder itself would not reach the other machines of a
+    network file system. Where the file system has no locks, the handle locks nothing; surely: None there, too.
+    """
+    path = folder / _LOCK
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(os.fstat(handle), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_ours = False
+    except OSError:
+        is_ours = not surely
+    if not is_ours:
+        os.close(handle)
+    return handle if is_ours else None
 
 
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
-    while True:
+    handle = None
+    while handle is None:  # a sweep of another process can come between the next two lines
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
-        handle = os.open(folder, os.O_RDONLY)
-        if _is_ours(folder, handle):
-            break
-        os.close(handle)  # a sweep of another process came between the two lines above
+        handle = lock(folder)
     try:
         yield folder
     finally:
-        _remove(folder)
-        os.close(handle)
+        _remove(folder, handle)
 
 
-def _is_ours(folder: Path, handle: int) -> bool:
-    """Lock an open folder. False where another process has it, or has removed it meanwhile."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle), folder.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
-def _remove(folder: Path) -> None:
-    """Remove a work folder; what was moved into it and has no successor goes back to its place."""
+def _remove(folder: Path, handle: int) -> None:
+    """Remove a locked work folder; what was moved into it and has no successor goes back to its place."""
     final = folder.with_name(folder.name.removesuffix(_SUFFIX).rpartition(".")[0][1:])
     if (folder / _OLD).exists() and not final.exists():
         os.replace(folder / _OLD, final)
     shutil.rmtree(folder, ignore_errors=True)
+    os.close(handle)
+    with suppress(OSError):  # a network file system keeps an open file, and so its folder, until it is closed
+        folder.rmdir()
 
 
 def _flush(path: Path) -> None:

@@ -17,11 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,7 @@ import pandera.polars as pa
 import polars as pl
 
 from data_contracts.checking import validate
+from geno_model.files import replacing_file
 
 ROW_GROUP_ROWS = 65_536
 PREVIEW_ROWS = 5
@@ -54,21 +51,6 @@ def _has_contract(asset: str) -> bool:
 def empty_table(asset: str) -> pl.DataFrame:
     """A table of no rows with the columns and types of the asset's contract."""
     return contract_of(asset).empty()
-
-
-@contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; it takes the place of `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 600, and others may read results
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -117,23 +99,6 @@ class Storage(dg.ConfigurableResource):
         folder = self.path / asset
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    @contextmanager
-    def fresh_folder(self, asset: str) -> Iterator[Path]:
-        """Give an empty temporary folder; it takes the place of `<root>/<asset>` if the block ends well."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{asset}.", dir=self.path))
-        old = temporary.with_name(f"{temporary.name}.old")
-        final = self.path / asset
-        try:
-            yield temporary
-            temporary.chmod(0o755)
-            if final.exists():
-                os.replace(final, old)  # a folder that is not empty cannot be replaced in one step
-            os.replace(temporary, final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
     def table_files(self, asset: str, contigs: Iterable[str] | None = None) -> dict[str, Path]:
         """Files of a table by contig (`""` for an unpartitioned one); all that exist unless `contigs` are named.

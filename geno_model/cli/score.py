@@ -86,7 +86,9 @@ def score(
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Write a page about the run, one HTML file.")] = None,
     receipt: Annotated[Path | None, typer.Option(help="Write a receipt for each score, for geno-verify.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted or killed.")] = False,
+    resume: Annotated[
+        bool | None, typer.Option("--resume/--restart", help="Continue an interrupted or killed run, or begin it anew.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="auto is cuda, else mps (untested), else cpu.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Windows scored at once; default all cores.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
@@ -101,7 +103,7 @@ def score(
         if (vcf is None) == (variant is None):
             raise UsageError("give either --vcf or --variant")
         if variant is not None:
-            if output or regions or regions_file or report or receipt or resume or pass_only:
+            if output or regions or regions_file or report or receipt or resume is not None or pass_only:
                 raise UsageError("--variant prints JSON; --output and the options of a VCF do not go with it")
             _score_variant(variant, how)
             return
@@ -191,7 +193,7 @@ def _score_file(
     guard: Guard,
     regions: list[str],
     pass_only: bool,
-    resume: bool,
+    resume: bool | None,
     batch_size: int,
     quiet: bool,
 ) -> None:

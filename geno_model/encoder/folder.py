@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling
+from geno_model.files import replacing_file
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import CARBON_DNA_OPEN, N_COMPACT
 
@@ -52,24 +52,21 @@ def compact_vocabulary() -> dict[str, int]:
 def save_encoder(model: LlamaForCausalLM, folder: Path) -> None:
     """Write a Llama with the compact DNA vocabulary as a Hugging Face folder (safetensors, config, tokenizer.json).
 
-    Written under a temporary name and renamed. Raises `EncoderFolderError` if `folder` exists.
+    Into `folder` itself: where a kill must not leave half of it, that is one of `files.replacing_folder`.
+    Raises `EncoderFolderError` if an encoder is there already.
     """
-    if folder.exists():
-        raise EncoderFolderError(f"{folder} exists already: an encoder folder is never overwritten; remove it first")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    model.save_pretrained(temporary)
+    if (folder / "config.json").exists():
+        raise EncoderFolderError(f"{folder} holds an encoder already, which is never overwritten; remove it first")
+    model.save_pretrained(folder)
     tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "unk_token": "<oov>", "vocab": compact_vocabulary()}}
-    (temporary / "tokenizer.json").write_text(json.dumps(tokenizer, indent=0))
-    os.replace(temporary, folder)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, indent=0))
 
 
 def save_attention_pooling(pooling: AttentionPooling, folder: Path) -> None:
     """Write the weights of an attention pooling into an encoder folder, whole or not at all."""
     path = folder / ATTENTION_FILE
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({"query": pooling.query.detach().float().contiguous()}, temporary)
-    os.replace(temporary, path)
+    with replacing_file(path) as temporary:
+        save_file({"query": pooling.query.detach().float().contiguous()}, temporary)
 
 
 def load_attention_pooling(folder: Path, d_state: int) -> AttentionPooling:

@@ -26,8 +26,6 @@ Coordinates are 0-based half-open, `pos` is 1-based.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from numpy.typing import NDArray
 
 from data_contracts import GeneAnnotation, RepeatAnnotation
 from data_contracts.columns import ANNOTATED_REPEATS
+from geno_model.files import replacing_folder
 from geno_model.genomics.consequence import (
     MISSENSE,
     NONSENSE,
@@ -134,14 +133,12 @@ class Context:
         return Context(self._genes, self._repeats, self._genome, gc_edges)
 
     def save(self, folder: Path) -> None:
-        """Write genes.parquet, repeats.parquet and context.json; the same context gives the same bytes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, frame in (("genes", self._genes), ("repeats", self._repeats)):
-            with _Replaced(folder / f"{name}.parquet") as temporary:
-                frame.write_parquet(temporary)
-        with _Replaced(folder / "context.json") as temporary:
-            settings = {"format_version": _FORMAT_VERSION, "gc_edges": self.gc_edges}
-            temporary.write_text(json.dumps(settings, sort_keys=True) + "\n")
+        """Write genes.parquet, repeats.parquet and context.json as `folder`; the same context gives the same bytes."""
+        settings = {"format_version": _FORMAT_VERSION, "gc_edges": self.gc_edges}
+        with replacing_folder(folder) as temporary:
+            self._genes.write_parquet(temporary / "genes.parquet")
+            self._repeats.write_parquet(temporary / "repeats.parquet")
+            (temporary / "context.json").write_text(json.dumps(settings, sort_keys=True) + "\n")
 
     @classmethod
     def load(cls, folder: Path, genome: Genome) -> Context:
@@ -360,21 +357,3 @@ def _renamed(frame: pl.DataFrame, genome: Genome, folder: Path) -> pl.DataFrame:
         )
     kept = frame.filter(pl.col("contig").is_in(list(names)))
     return kept.with_columns(pl.col("contig").replace(names))
-
-
-class _Replaced:
-    """A temporary name beside a file; takes the file's place when its `with` ends well, and goes when not."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Path:
-        handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
-        os.close(handle)
-        self._temporary = Path(name)
-        return self._temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        self._temporary.unlink(missing_ok=True)

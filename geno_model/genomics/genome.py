@@ -28,8 +28,6 @@ import json
 import mmap
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -37,6 +35,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from geno_model.files import remove_folder, replacing_folder, sweep
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
@@ -85,6 +84,7 @@ class Genome:
         root = Path(cache_dir or os.environ.get("GENO_CACHE") or Path.home() / ".cache" / "geno-lewm").expanduser()
         place = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         folder = root / "genomes" / f"{place}-{_fingerprint(path, status)}"
+        sweep(folder.parent)
         if not (folder / "genome.json").is_file():
             try:
                 _build(path, folder)
@@ -95,7 +95,7 @@ class Genome:
                 ) from None
             for old in folder.parent.glob(f"{place}-*"):
                 if old != folder:  # of the file before it changed; who has it open keeps it
-                    shutil.rmtree(old, ignore_errors=True)
+                    remove_folder(old)
         return cls(path, folder)
 
     def resolve(self, contig: str) -> str | None:
@@ -205,10 +205,8 @@ def _fingerprint(fasta: Path, status: os.stat_result) -> str:
 
 
 def _build(fasta: Path, folder: Path) -> None:
-    """Write the cache folder of a FASTA under another name and rename it; if someone was faster, keep theirs."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    """Write the cache folder of a FASTA, whole or not at all; if someone was faster, keep theirs."""
+    with replacing_folder(folder, overwrite=False) as temporary:
         with (temporary / "bases.bin").open("wb") as bases, (temporary / "soft_mask.bin").open("wb") as mask:
             writer = _Writer(fasta, bases, mask)
             with open_bytes(fasta, "FASTA") as stream:
@@ -216,13 +214,6 @@ def _build(fasta: Path, folder: Path) -> None:
                     writer.add(name, sequence)
             contigs = writer.finish()
         (temporary / "genome.json").write_text(json.dumps({"version": FORMAT_VERSION, "contigs": contigs}))
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not (folder / "genome.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sequences(stream: IO[bytes], fasta: Path) -> Iterator[tuple[str | None, bytes]]:

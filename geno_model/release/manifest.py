@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from geno_model.files import replacing_file
 from geno_model.genomics.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -48,8 +48,9 @@ def write_manifest(folder: Path) -> str:
         raise ReleaseError(f"{folder} holds no files: nothing to release; build the release first")
     manifest = canonical_json({"schema_version": SCHEMA_VERSION, "files": files})
     model_id = hashlib.sha256(manifest).hexdigest()
-    _write(folder / MANIFEST, manifest)
-    _write(folder / CHECKSUMS, _checksums(files, model_id))
+    for name, content in ((MANIFEST, manifest), (CHECKSUMS, _checksums(files, model_id))):
+        with replacing_file(folder / name) as temporary:
+            temporary.write_bytes(content)
     return model_id
 
 
@@ -134,9 +135,3 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -21,7 +21,6 @@ The same tables again for each population of which the rows have frequencies: wh
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from data_contracts.calibration import ANY_EDIT, EVERYONE, GRID_POINTS, INDEL, S
 from data_contracts.checking import ContractViolationError, validate
 from data_contracts.columns import POPULATIONS
 from geno_model.encoder.state_contract import StateContract
+from geno_model.files import replacing_file
 from geno_model.genomics.context import GcEdges, gc_bin
 from geno_model.genomics.edits import EditType
 from geno_model.scoring.errors import CalibrationError
@@ -209,9 +209,8 @@ def write_calibration(
     metadata = json.dumps(
         {"gc_edges": list(gc_edges), "state_contract": contract.digest, "window_policy": window_policy}, sort_keys=True
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    validate(Calibration, calibration).write_parquet(temporary, metadata={_METADATA_KEY: metadata})
-    os.replace(temporary, path)
+    with replacing_file(path) as temporary:
+        validate(Calibration, calibration).write_parquet(temporary, metadata={_METADATA_KEY: metadata})
 
 
 def read_calibration(path: Path, contract: StateContract, gc_edges: GcEdges, window_policy: str) -> pl.DataFrame:

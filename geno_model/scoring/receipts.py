@@ -14,10 +14,9 @@ number type, window policy.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import transformers
 
 from data_contracts.calibration import ANY_EDIT
 from geno_model import __version__
+from geno_model.files import replacing_file
 from geno_model.genomics.genome import Genome
 from geno_model.release.config import ReleaseConfig
 from geno_model.release.manifest import canonical_json, file_sha256
@@ -64,22 +64,17 @@ def receipt_output(
         return
     if path.is_dir():
         raise OutputError(f"receipt {path} is a folder; expected the name of a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     run = run_of(scorer, vcf, pass_only=pass_only, is_restricted=is_restricted)
-    try:
-        writer = ReceiptWriter(temporary, scorer, run)
-    except OSError as error:
-        raise OutputError(
-            f"receipt {path} cannot be written: {path.parent}: {error.strerror}; name a folder that exists and may be "
-            "written to"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            writer = ReceiptWriter(stack.enter_context(replacing_file(path)), scorer, run)
+        except OSError as error:
+            raise OutputError(
+                f"receipt {path} cannot be written: {error.strerror}; name a file in a folder that may be written to"
+            ) from None
+        stack.callback(writer.abandon)
         yield writer
         writer.finish(output, vcf)
-        os.replace(temporary, path)
-    finally:
-        writer.abandon()
-        temporary.unlink(missing_ok=True)
 
 
 class ReceiptWriter:

@@ -10,12 +10,11 @@ well. It has no clock: the same scores and facts give the same bytes.
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from geno_model.files import replacing_file
 from geno_model.scoring.errors import OutputError
 from geno_model.scoring.report_data import HIGH, ReportData
 from geno_model.scoring.report_pictures import MAX_MARKS, chromosomes, histogram, number, percent, wilson
@@ -44,19 +43,14 @@ def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], n_pat
     n_pathogenic: alleles of the input that are pathogenic or likely pathogenic in the ClinVar of the model's data.
     Raises `OutputError` where the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = report_page(gather, facts, n_pathogenic)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(
-            f"report {path} cannot be written: {error.strerror}; name a file in a folder that exists and may be "
-            "written to"
+            f"report {path} cannot be written: {error.strerror}; name a file in a folder that may be written to"
         ) from None
-    finally:
-        with suppress(OSError):  # where even the folder is none
-            temporary.unlink()
 
 
 def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int = 0) -> str:

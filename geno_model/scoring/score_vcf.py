@@ -112,7 +112,7 @@ def score_vcf(
     batch_edits: int = BATCH_EDITS,
     chunk_bytes: int = TEXT_BYTES,
     chunk_records: int = CHUNK_RECORDS,
-    resume: bool = False,
+    resume: bool | None = None,
     report: Path | None = None,
     receipt: Path | None = None,
     progress: Callable[[int], None] | None = None,
@@ -122,8 +122,8 @@ def score_vcf(
     pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
     regions: records outside them are left out of the output, and not counted.
     chunk_bytes, chunk_records: what is held in memory, and scored together, at once; alleles of a chunk share windows.
-    resume: go on with what an interrupted run has done (`parts`). report: an HTML page about the run. receipt: where to
-    write receipts of the scores (`receipts`).
+    resume: True continues with what an interrupted run has done (`parts`), False discards it, None refuses to choose.
+    report: an HTML page about the run. receipt: where to write receipts of the scores (`receipts`).
     progress: told the number of alleles done, once before the first and then window by window. A file's records are
     kept in their order. Raises what `measure` raises, OutputError, ResumeError, and NothingScoredError when not one
     allele could be scored; no output is left then.
@@ -138,7 +138,7 @@ def score_vcf(
             receipt, scorer, vcf, output, pass_only=pass_only, is_restricted=regions is not None
         ) as receipts,
         keep as parts,
-        score_output(output, scorer.model_id, scorer.heads, order, parts.folder if parts else None) as writer,
+        score_output(output, scorer.model_id, scorer.heads, order) as writer,
     ):
         for number, chunk in enumerate(_chunks(vcf, chunk_bytes, chunk_records, regions, scorer.genome)):
             tell = _offset(progress, tally.n_alleles)
@@ -172,7 +172,7 @@ def _chunk_scores(
     batch_edits: int,
     tell: Callable[[int], None],
 ) -> pl.DataFrame:
-    """Scores of a chunk's alleles, from the parts of the run that is gone on with if they are there."""
+    """Scores of a chunk's alleles, from the parts of the resumed run if they are there."""
     key = records_key(chunk.lines)
     scores = parts.read(number, key) if parts else None
     if scores is None:

@@ -38,9 +38,7 @@ Deterministic: same inputs, settings and seeds give the same bytes on the same m
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -54,6 +52,7 @@ from transformers import LlamaForCausalLM
 
 from geno_model.encoder.carbon import encoder_hash, load_encoder, save_encoder
 from geno_model.encoder.state_contract import StateContract
+from geno_model.files import replacing_folder
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
@@ -286,20 +285,17 @@ def _write(
     settings: AdaptSettings,
     result: AdaptResult,
 ) -> StateContract:
-    """Write the folder under a temporary name, then rename it. Returns the contract of the new encoder's states.
+    """Write the folder, whole or not at all. Returns the contract of the new encoder's states.
 
     The adapters are merged into the weights, so `live` is no longer of use.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        adapter, whole = Path(scratch) / "adapter", Path(scratch) / "encoder"
-        _write_adapter(live, adapter)
+    with replacing_folder(folder) as whole:
+        _write_adapter(live, whole / "adapter")
         merged = live.adapted.merge_and_unload()
         assert isinstance(merged, LlamaForCausalLM)
         save_encoder(merged, whole)
         for path in base.glob("tokenizer*"):  # Carbon's numbering is not the compact one that save_encoder writes
             shutil.copyfile(path, whole / path.name)
-        os.replace(adapter, whole / "adapter")
         contract = result.contract
         adapted = replace(contract, encoder_hash=encoder_hash(whole, contract.dtype, contract.pooling))
         (whole / "model").mkdir()
@@ -311,9 +307,6 @@ def _write(
             whole / "adaptation.json",
             {"settings": asdict(settings) | constants, "base_encoder": contract.encoder_hash, **told},
         )
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(whole, folder)
     return adapted
 
 

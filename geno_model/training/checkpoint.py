@@ -10,8 +10,6 @@ to write (`loop`). Batches and dropout follow from (seed, step): the number of s
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from geno_model.files import replacing_folder, sweep
 from geno_model.genomics.errors import InputError
 
 _STATE, _RUN = "state.safetensors", "run.json"
@@ -54,15 +53,10 @@ def save_progress(
     for parameter, state in optimiser.state.items():
         for name, value in state.items():
             tensors[f"optimiser.{names[id(parameter)]}:{name}"] = value.contiguous()
-    target = partial_folder(folder)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    save_file(tensors, temporary / _STATE)
     run = {"identity": identity, **progress.__dict__}
-    (temporary / _RUN).write_text(json.dumps(run, sort_keys=True, indent=1) + "\n")
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(temporary, target)
+    with replacing_folder(partial_folder(folder)) as temporary:
+        save_file(tensors, temporary / _STATE)
+        (temporary / _RUN).write_text(json.dumps(run, sort_keys=True, indent=1) + "\n")
 
 
 def load_progress(
@@ -73,6 +67,7 @@ def load_progress(
     Raises `ResumeError` where it is damaged or of another identity, naming what differs.
     """
     source = partial_folder(folder)
+    sweep(source.parent)  # puts it back where a kill came in the middle of its exchange
     if not source.exists():
         return Progress()
     try:

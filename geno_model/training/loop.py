@@ -10,8 +10,6 @@ and resumed or not. Batch and dropout of step i depend on (seed, i) alone.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from geno_model.files import remove_folder, replacing_folder
 from geno_model.predictor.world_model import Size, WorldModel, model_config
 from geno_model.training.batches import Batch, BatchSource, See, as_it_is
 from geno_model.training.checkpoint import Progress, load_progress, partial_folder, save_progress
@@ -269,16 +268,12 @@ def _skill_of(model: WorldModel, sample: Batch, batch_size: int = 512) -> float:
 def _write_checkpoint(
     model: WorldModel, store: StateStore, settings: TrainingSettings, result: TrainingResult, folder: Path
 ) -> None:
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    model.save(temporary)
     values: dict[str, Any] = asdict(result)
     for timing in ("tuples_per_second", "waiting_share", "seconds_to_first_step"):
         values.pop(timing)  # a checkpoint of the same run is the same to the byte
     values |= {"settings": asdict(settings), "dataset": store.snapshot}
-    (temporary / "training.json").write_text(json.dumps(values, sort_keys=True, indent=1) + "\n")
-    (temporary / "contract.json").write_text(json.dumps(store.contract.to_dict(), sort_keys=True, indent=1) + "\n")
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(temporary, folder)
-    shutil.rmtree(partial_folder(folder), ignore_errors=True)
+    with replacing_folder(folder) as temporary:
+        model.save(temporary)
+        (temporary / "training.json").write_text(json.dumps(values, sort_keys=True, indent=1) + "\n")
+        (temporary / "contract.json").write_text(json.dumps(store.contract.to_dict(), sort_keys=True, indent=1) + "\n")
+    remove_folder(partial_folder(folder))

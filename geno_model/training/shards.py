@@ -12,7 +12,7 @@ there are no rows without edits, and no `untargeted` rows: every row is pooled a
 
     <folder>/contract.json  sixmer_embeddings.safetensors  <contig>/<block>.parquet
 
-A shard is written to a temporary name, checked and renamed, so a killed run leaves whole shards or none.
+A shard is checked before it takes its place, so a killed run leaves whole shards or none.
 
 The concept of the layout: random floats do not compress, so vectors are stored as they are, without nulls, each column
 of a file in ONE page. Its values are then the last bytes of the column, and a reader may map the file and take any row
@@ -24,7 +24,6 @@ without decoding anything; to every other reader (DuckDB, polars) it is a Parque
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from safetensors.torch import save_file
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.state_contract import StateContract
+from geno_model.files import replacing_file, sweep
 from geno_model.genomics.errors import InputError
 
 SCHEMA_VERSION = "4"
@@ -73,21 +73,14 @@ class ShardColumns:
 def start_store(folder: Path, encoder: CarbonStateEncoder) -> None:
     """Make the store's folder with its contract and the encoder's six-mer embeddings (stored once).
 
-    Temporary files that a killed run left are removed; one store is written by one run at a time.
+    What killed runs left of shards is removed. Runs of several contigs may write one store at once.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
-        left_over.unlink()
-    for name, save in (
-        (
-            "contract.json",
-            lambda path: path.write_text(json.dumps(encoder.contract.to_dict(), sort_keys=True, indent=1) + "\n"),
-        ),
-        ("sixmer_embeddings.safetensors", lambda path: save_file({"sixmers": encoder.sixmer_embeddings()}, path)),
-    ):
-        temporary = folder / f".{name}.{os.getpid()}.tmp"
-        save(temporary)
-        os.replace(temporary, folder / name)
+    with replacing_file(folder / "contract.json") as temporary:
+        temporary.write_text(json.dumps(encoder.contract.to_dict(), sort_keys=True, indent=1) + "\n")
+    with replacing_file(folder / "sixmer_embeddings.safetensors") as temporary:
+        save_file({"sixmers": encoder.sixmer_embeddings()}, temporary)
+    for of_contig in folder.iterdir():
+        sweep(of_contig)
 
 
 def shard_key(path: Path) -> str | None:
@@ -112,9 +105,7 @@ def write_shard(path: Path, rows: pl.DataFrame, columns: ShardColumns, contract:
     )
     leaves = {f"{name}.list.element" for name in MAPPED}
     others = [path for path in _leaf_paths(table.schema) if path not in leaves]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing_file(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -129,9 +120,6 @@ def write_shard(path: Path, rows: pl.DataFrame, columns: ShardColumns, contract:
             given = getattr(columns, name).reshape(-1)
             if not np.array_equal(values.view(np.int32), given.view(np.int32)):
                 raise ShardError(f"{path.name}: the column {name} was not written as it was given; write it again")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def mapped_columns(path: Path) -> dict[str, NDArray[np.generic]]:

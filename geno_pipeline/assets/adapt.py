@@ -18,6 +18,7 @@ import dagster as dg
 import polars as pl
 
 from geno_model.encoder.folder import ATTENTION_FILE, EncoderFolderError
+from geno_model.files import replacing_folder
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.assets.input_files import HASHES, version_of
 from geno_pipeline.assets.states import ENCODER, read_contract
@@ -93,7 +94,7 @@ if PROFILE.encoder.folder is not None:
                 f"encoder.folder: found no files in {PROFILE.encoder.folder}, expected an encoder; correct the path, "
                 "or make an adapted one there with the job adapt_encoder"
             )
-        with storage.fresh_folder("local_encoder") as folder:
+        with replacing_folder(storage.path / "local_encoder") as folder:
             for name, path in FILES.items():
                 (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, folder / name)

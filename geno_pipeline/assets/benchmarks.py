@@ -11,6 +11,7 @@ import polars as pl
 
 from data_contracts.benchmark_alleles import BRCA1, BRCA2, CODING, NON_CODING, TRAITGYM
 from data_contracts.columns import CLINVAR
+from geno_model.files import replacing_file
 from geno_model.genomics.context import gc_terciles
 from geno_model.genomics.genome import Genome
 from geno_model.scoring.calibration import Percentiles, with_percentiles
@@ -27,7 +28,7 @@ from geno_pipeline.evaluation import alleles as benchmark
 from geno_pipeline.evaluation.baselines import untrained
 from geno_pipeline.evaluation.score_cache import groups, scored_once
 from geno_pipeline.evaluation.zero_shot import choose, zero_shot
-from geno_pipeline.storage import Storage, content_sha256, markdown_table, replacing_file
+from geno_pipeline.storage import Storage, content_sha256, markdown_table
 
 CACHE = "score_cache"
 ONE_WINDOW = ("most_central", "centred")  # policies that score an allele in one window

@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+from geno_model.files import replacing_folder
 from geno_model.genomics.context import gc_terciles
 from geno_model.genomics.errors import InputError
 from geno_model.training.loop import predict_table
@@ -131,7 +132,7 @@ def eval_report(
         last=read_metrics(storage.path / REPORT),
         released=read_metrics(storage.path / RELEASE),
     )
-    with storage.fresh_folder(REPORT) as folder:
+    with replacing_folder(storage.path / REPORT) as folder:
         metrics = write_report(folder, inputs)
         inputs.figures.ranking.write_parquet(folder / "benchmarks.parquet")
     return storage.folder_result(REPORT, {"verdict": metrics["verdict"], **_shown(storage.path / REPORT)})

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from geno_model.files import replacing_file
 from geno_pipeline.assets import PROFILE
-from geno_pipeline.storage import combined_sha256, file_sha256, replacing_file
+from geno_pipeline.storage import combined_sha256, file_sha256
 
 HASHES = "input_hashes.json"
 CLINVAR_RELEASE = "clinvar_release.json"  # of the file that `clinvar_variants` was made from

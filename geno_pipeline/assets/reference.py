@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
+from geno_model.files import replacing_folder
 from geno_model.genomics.annotation_io import read_genes
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.repeats_io import read_repeats
@@ -25,7 +26,7 @@ if PROFILE.demo is not None:
         """
         assert PROFILE.demo is not None
         config = DemoConfig(seed=PROFILE.seed, contigs=PROFILE.demo.contigs, n_samples=PROFILE.demo.n_samples)
-        with storage.fresh_folder("demo_inputs") as folder:
+        with replacing_folder(storage.path / "demo_inputs") as folder:
             summary = write_demo_inputs(folder, config).summary
         return storage.folder_result("demo_inputs", {"synthetic": True, **summary})
 
@@ -63,7 +64,7 @@ if PROFILE.inputs.corpus is not None:
         genome, spans = open_reference(), holdout_chr.select("contig", "start_bp", "end_bp").iter_rows()
         held_out = (genome.window(*span) for span in spans)
         path, grid = PROFILE.input_path(PROFILE.inputs.corpus), PROFILE.windows
-        with storage.fresh_folder("corpus") as folder:
+        with replacing_folder(storage.path / "corpus") as folder:
             counts = write_corpus(path, folder / "corpus.fa", grid.window_bp, grid.max_n_fraction, held_out)
         return storage.folder_result("corpus", counts)
 

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from geno_model.encoder.pool_shift import SIXMER_STATES
+from geno_model.files import replacing_folder
 from geno_model.genomics.context import gc_terciles
 from geno_pipeline.assets import PROFILE, annotation, folder_asset
 from geno_pipeline.assets.states import ENCODER, read_contract
@@ -36,7 +37,7 @@ def model_release(
         "data": "SYNTHETIC: a made-up genome and population" if PROFILE.synthetic else "real, see the report",
         "skill_on_holdout_chr": round(float(skill["skill"]), 4) if skill else "not measured",
     }
-    with storage.fresh_folder("model_release") as folder:
+    with replacing_folder(storage.path / "model_release") as folder:
         model_id = assemble(
             folder,
             ReleaseParts(

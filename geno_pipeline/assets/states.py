@@ -14,6 +14,7 @@ from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
 from geno_model.encoder.noise import measure_noise
 from geno_model.encoder.pool_shift import load_sixmer_states, save_sixmer_states
 from geno_model.encoder.state_contract import StateContract
+from geno_model.files import replacing_folder
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
 from geno_pipeline.build.states import build_states
@@ -116,7 +117,7 @@ def encoder_identity(storage: Storage) -> dg.MaterializeResult:
     }
     encoder = CarbonStateEncoder.load(storage.path / ENCODER, fields)
     contract = encoder.contract
-    with storage.fresh_folder("encoder_identity") as folder:
+    with replacing_folder(storage.path / "encoder_identity") as folder:
         (folder / "contract.json").write_text(json.dumps(contract.to_dict(), sort_keys=True, indent=1) + "\n")
         if contract.context == "pool":
             save_sixmer_states(folder, encoder)

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from geno_model.files import replacing_file
 from geno_pipeline.assets import PROFILE, inputs, open_reference, table_asset
 from geno_pipeline.assets.input_files import CLINVAR_RELEASE, HASHES, contents_of
 from geno_pipeline.build.accounting import ELSEWHERE, count_alleles, in_order, parts_by_contig, require_all_counted
@@ -16,7 +17,7 @@ from geno_pipeline.build.clinvar import ingest_clinvar, release_date, require_no
 from geno_pipeline.build.gnomad import ingest_gnomad
 from geno_pipeline.build.phased import ingest_phased
 from geno_pipeline.pictures import histogram_picture
-from geno_pipeline.storage import Storage, markdown_table, replacing_file, write_table
+from geno_pipeline.storage import Storage, markdown_table, write_table
 
 PARTS = "variant_accounting_parts"
 FILES: dict[str, list[Path]] = {

@@ -15,7 +15,6 @@ or less are not known, since they occur everywhere.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 import pysam
 from numpy.typing import NDArray
 
+from geno_model.files import replacing_file
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.text_input import open_bytes
@@ -70,8 +70,7 @@ def write_corpus(
     if not path.is_file():
         raise InputError(f"corpus {path} is not there; correct inputs.corpus, or leave it out")
     known, counts, seen = held_out_kmers(held_out), Counter(), set[bytes]()
-    temporary = out.with_name(f".{out.name}.unfinished")
-    try:
+    with replacing_file(out) as temporary:
         with temporary.open("wb") as fasta:
             fasta.write(f">{CORPUS}\n".encode())
             for sequence in _sequences(path):
@@ -88,9 +87,6 @@ def write_corpus(
                 f"corpus {path} gives no window: {counts['sequences']} sequences hold {counts['windows']} windows of "
                 f"{window_bp:,} bases, all of them left out; give longer sequences of known bases"
             )
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
     names = ("sequences", "windows", "kept", "dropped_n", "dropped_duplicate", "dropped_held_out")
     return {name: counts[name] for name in names}
 

@@ -7,7 +7,6 @@ a Hugging Face folder and loaded by `CarbonStateEncoder` like any other. Held-ou
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.carbon import save_encoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN
+from geno_model.files import replacing_folder
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
 from geno_model.training.step import has_fast_bfloat16
@@ -143,9 +143,8 @@ def pretrain(
             recent = losses[-LOG_EVERY:]
             history.append((step, sum(recent) / len(recent)))
         tell(step)
-    if folder.exists():
-        shutil.rmtree(folder)
-    save_encoder(model, folder)
+    with replacing_folder(folder) as temporary:
+        save_encoder(model, temporary)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     arithmetic = "bfloat16" if is_bf16 else "float32"
     return PretrainResult(history, step, n_tokens, n_parameters, time.monotonic() - started, arithmetic)

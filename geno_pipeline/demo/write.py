@@ -3,14 +3,12 @@
 Belongs here: FASTA, GTF, RepeatMasker, BED and VCF text; compression and indexes; the whole set in one call.
 Does not belong here: anything that draws a random number.
 
-Concept: everything is made in a temporary folder inside the target and renamed file by file at the end, so a killed run
-leaves no half file. BGZF carries no time stamp: equal settings give equal bytes.
+BGZF carries no time stamp: equal settings give equal bytes. A caller that may be killed gives a folder of
+`geno_model.files.replacing_folder`.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,25 +94,21 @@ def write_demo_inputs(folder: Path, config: DemoConfig) -> DemoInputs:
     drawn = [(contig, find_effects(contig)) for contig in contigs]
     tables, summary = _make_tables(drawn, config)
     names = [f"demo{number:03d}" for number in range(1, config.n_samples + 1)]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".demo-") as temporary:
-        made = Path(temporary)
-        _write_bgzip(made / _FILES["reference"], (_fasta(contig) for contig in contigs))
-        pysam.faidx(str(made / _FILES["reference"]))  # pyright: ignore[reportAttributeAccessIssue]
-        _write_bgzip(made / _FILES["genes"], _gtf(contigs))
-        pysam.tabix_index(str(made / _FILES["genes"]), preset="gff", force=True)
-        _write_bgzip(made / _FILES["repeats"], _repeat_masker(contigs))
-        _write_bgzip(made / _FILES["duplications"], map(_bed, contigs))
-        headers = {
-            "gnomad": ((*GNOMAD_HEADER, *SV_HEADER), []),
-            "phased": ((*PHASED_HEADER, *SV_HEADER), names),
-            "clinvar": (CLINVAR_HEADER, []),
-            "sample": ((*SAMPLE_HEADER, *SV_HEADER), names[:1]),
-        }
-        for name, (lines, people) in headers.items():
-            _write_vcf(made / _FILES[name], pl.concat(tables[name]), _header(contigs, lines, people))
-        _write_benchmarks(made, drawn, config)
-        for file in sorted(made.iterdir()):
-            os.replace(file, folder / file.name)
+    _write_bgzip(folder / _FILES["reference"], (_fasta(contig) for contig in contigs))
+    pysam.faidx(str(folder / _FILES["reference"]))  # pyright: ignore[reportAttributeAccessIssue]
+    _write_bgzip(folder / _FILES["genes"], _gtf(contigs))
+    pysam.tabix_index(str(folder / _FILES["genes"]), preset="gff", force=True)
+    _write_bgzip(folder / _FILES["repeats"], _repeat_masker(contigs))
+    _write_bgzip(folder / _FILES["duplications"], map(_bed, contigs))
+    headers = {
+        "gnomad": ((*GNOMAD_HEADER, *SV_HEADER), []),
+        "phased": ((*PHASED_HEADER, *SV_HEADER), names),
+        "clinvar": (CLINVAR_HEADER, []),
+        "sample": ((*SAMPLE_HEADER, *SV_HEADER), names[:1]),
+    }
+    for name, (lines, people) in headers.items():
+        _write_vcf(folder / _FILES[name], pl.concat(tables[name]), _header(contigs, lines, people))
+    _write_benchmarks(folder, drawn, config)
     return DemoInputs(**{field: folder / name for field, name in _FILES.items()}, summary=summary)
 
 

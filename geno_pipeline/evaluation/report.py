@@ -89,10 +89,10 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
     text = json.dumps(metrics, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     for block in blocks:
         if isinstance(block, Picture):
-            _write(folder / PLOTS / f"{block.name}.png", block.png)
-    _write(folder / "eval_report.md", to_markdown(TITLE, blocks, PLOTS).encode())
-    _write(folder / "eval_report.html", to_html(TITLE, blocks).encode())
-    _write(folder / METRICS_FILE, text.encode())
+            (folder / PLOTS / f"{block.name}.png").write_bytes(block.png)
+    (folder / "eval_report.md").write_text(to_markdown(TITLE, blocks, PLOTS), encoding="utf-8")
+    (folder / "eval_report.html").write_text(to_html(TITLE, blocks), encoding="utf-8")
+    (folder / METRICS_FILE).write_text(text, encoding="utf-8")
     return metrics
 
 
@@ -188,9 +188,3 @@ def _commit(repository: Path) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown: not run from a git checkout"
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -76,7 +76,7 @@ def watched(function):
         calls += 1
         return function(*args, **kwargs)
     return call
-for name in ("_flush", "_exchange", "_remove", "_is_ours"):
+for name in ("_flush", "_exchange", "_remove", "lock"):
     setattr(files, name, watched(getattr(files, name)))
 os.replace = watched(os.replace)
 with files.replacing_folder(folder) as temporary:

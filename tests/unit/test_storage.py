@@ -18,7 +18,6 @@ from geno_pipeline.storage import (
     contract_of,
     empty_table,
     markdown_table,
-    replacing_file,
     schema_version,
     write_table,
 )
@@ -158,28 +157,6 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
     write_table(frame, tmp_path / "a.parquet")
     write_table(pl.concat([frame.head(7), frame.tail(-7)], rechunk=False), tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-
-
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), replacing_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
-    assert path.read_text() == "old"
-
-
-def test_fresh_folder_replaces_the_old_one_only_when_all_is_well(tmp_path: Path) -> None:
-    storage = Storage(root=str(tmp_path))
-    for text in ("first", "second"):
-        with storage.fresh_folder("checkpoint") as folder:
-            (folder / f"{text}.txt").write_text(text)
-    with pytest.raises(RuntimeError), storage.fresh_folder("checkpoint") as folder:
-        (folder / "third.txt").write_text("half")
-        raise RuntimeError
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["checkpoint/second.txt"]
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_folder_result_follows_names_and_content(tmp_path: Path) -> None:
