@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from geno_model.pipes import quiet_when_unread
 from geno_pipeline.config import DEFAULT_PROFILE, ProfileError
 from geno_pipeline.run import run
 from geno_pipeline.ui import serve
@@ -37,4 +38,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with quiet_when_unread():
+        sys.exit(main())

@@ -21,7 +21,8 @@ from geno_model.predictor.world_model import WorldModel, model_config
 from geno_model.release.config import ReleaseConfig, WindowPolicy, write_config
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.calibration import calibrate, write_calibration
-from geno_model.scoring.scorer import CALIBRATION, PATHOGENIC
+from geno_model.scoring.known_pathogenic import PATHOGENIC
+from geno_model.scoring.scorer import CALIBRATION
 from tests.unit.encoders import tiny_encoder
 
 LENGTHS = {"chr1": 12_000, "chr2": 2_000, "chr3": 4_000}  # chr2 is shorter than a window of 3,072 bp

@@ -14,6 +14,7 @@ from enum import IntEnum
 from geno_model.genomics.errors import InputError
 from geno_model.importing.errors import NothingWrittenError
 from geno_model.offline import NetworkAttemptError
+from geno_model.pipes import quiet_when_unread
 from geno_model.scoring.errors import NothingScoredError
 
 
@@ -39,7 +40,8 @@ def one_line_errors(program: str) -> Iterator[None]:
     An error of our own making passes through with its traceback.
     """
     try:
-        yield
+        with quiet_when_unread():
+            yield
     except NetworkAttemptError as error:
         _leave(program, error, ExitCode.NETWORK_ATTEMPT)
     except UsageError as error:

@@ -21,6 +21,7 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import no_network
+from geno_model.pipes import quiet_when_unread
 
 if TYPE_CHECKING:
     from geno_model.importing.import_export import ImportSummary
@@ -102,7 +103,8 @@ def import_genotypes(
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _stop)  # so that a killed run clears its temporary file away
-    app()
+    with quiet_when_unread():
+        app()
 
 
 def _stop(signum: int, _frame: object) -> None:

@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 
 from geno_model.cli import one_line_errors
+from geno_model.pipes import quiet_when_unread
 
 PROGRAM = "geno-release"
 _LINE_EVERY_S = 10.0
@@ -58,7 +59,8 @@ def fetch_encoder(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with quiet_when_unread():
+        app()
 
 
 @contextmanager

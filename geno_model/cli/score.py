@@ -6,7 +6,8 @@ Belongs here: options, progress and the summary on stderr. Does not: any of the 
     geno-score --model-dir MODEL --variant chr17:43071077:C:T --fasta REF.fa
 
 Exit codes: 0 ok; 1 failure; 2 usage; 3 nothing could be scored (no records, or each allele excluded: no output is
-left); 4 something tried to reach the network; 130 interrupted. Any of 1, 3, 4 and 130 is one line on stderr.
+left); 4 something tried to reach the network; 130 interrupted; 141 nobody reads the output any more. Any of 1, 3, 4
+and 130 is one line on stderr. The research line and the advice on known pathogenic alleles are told with --quiet, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import Guard, no_network
-from geno_model.scoring.errors import NothingScoredError
+from geno_model.pipes import quiet_when_unread
+from geno_model.scoring.errors import NothingScoredError, VariantTextError
 
 if TYPE_CHECKING:
     from geno_model.genomics.genome import Genome
@@ -62,7 +64,8 @@ def score(
     fasta: Annotated[Path, typer.Option(help="Reference of the VCF's build, plain or bgzip FASTA.")],
     vcf: Annotated[str | None, typer.Option(help="VCF (plain, gzip, bgzip) or BCF; - is standard input.")] = None,
     variant: Annotated[
-        str | None, typer.Option(help="One variant contig:pos:ref:alt instead of a VCF; JSON on standard output.")
+        str | None,
+        typer.Option(help="One variant instead of a VCF: chr21:300001:A:C, chr21-300001-A-C, a line; prints JSON."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Ends in .vcf, .vcf.gz, .tsv, .parquet or .jsonl: the format.")
@@ -92,7 +95,9 @@ def score(
     device: Annotated[Device, typer.Option(help="auto is cuda, else mps (untested), else cpu.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Windows scored at once; default all cores.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still told.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no summary; errors and advice are still told.")
+    ] = False,
 ) -> None:
     """Score the variants of a VCF on this machine alone. Research tool, not a clinical diagnostic.
 
@@ -173,18 +178,33 @@ class _Loading:
 
 def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
+    from geno_model.genomics.alleles import to_alleles
     from geno_model.genomics.genome import Genome
-    from geno_model.scoring.scorer import variant_lines
-    from geno_model.scoring.vcf_io import RESEARCH_NOTICE, SCORED, allele_table, with_few_digits
+    from geno_model.scoring.known_pathogenic import KnownPathogenic
+    from geno_model.scoring.report_words import REASONS
+    from geno_model.scoring.variant_text import variant_lines
+    from geno_model.scoring.vcf_header import RESEARCH_NOTICE
+    from geno_model.scoring.vcf_io import SCORED, allele_table, with_few_digits
 
-    variant_lines([variant])  # refused before anything is loaded
+    try:
+        lines = variant_lines([variant])
+    except VariantTextError as error:
+        raise UsageError(str(error)) from None
     scorer = how.scorer(Genome.open(how.fasta))
-    rows = with_few_digits(allele_table(scorer.score([variant])).drop("record")).to_dicts()
+    scores = scorer.score_alleles(to_alleles(lines, scorer.genome))
+    advice = KnownPathogenic.count(scores).advice
+    rows = with_few_digits(allele_table(scores).drop("record")).to_dicts()
     for row in rows:
-        print(json.dumps(row | {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}, indent=2))
+        if row["status"] != SCORED:
+            row = {name: value for name, value in row.items() if value is not None}
+            row["explanation"] = REASONS[row["reason"]]
+        told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
+        print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
+    for sentence in advice:
+        _say(sentence)
     if all(row["status"] != SCORED for row in rows):
         reasons = ", ".join(sorted({row["reason"] for row in rows}))
-        raise NothingScoredError(f"the variant could not be scored: {reasons}")
+        raise NothingScoredError(f"the variant {variant.strip()} could not be scored: {reasons}")
 
 
 def _score_file(
@@ -205,9 +225,9 @@ def _score_file(
     paths.check()
     genome = Genome.open(paths.fasta)
     within = Regions.read(regions, paths.regions_file, genome)
-    n_alleles = None if is_stream(paths.vcf) else measure(paths.vcf, genome, within).n_alleles
+    size = None if is_stream(paths.vcf) else measure(paths.vcf, genome, within)
     scorer = how.scorer(genome)
-    with _progress(n_alleles, quiet) as show:
+    with _progress(size.n_alleles if size else None, quiet) as show:
 
         def tell(n_done: int) -> None:
             guard.check()
@@ -220,6 +240,7 @@ def _score_file(
                 paths.output,
                 pass_only=pass_only,
                 regions=within,
+                contigs=size.contigs if size else (),
                 batch_edits=batch_size,
                 resume=resume,
                 report=paths.report,
@@ -227,7 +248,14 @@ def _score_file(
                 progress=tell,
             )
     if not quiet:
-        _print_summary(summary, scorer.model_id, paths, time.monotonic() - started)
+        _print_summary(summary, time.monotonic() - started)
+    for sentence in summary.pathogenic.advice:
+        _say(sentence)
+    if not quiet:
+        for path in (paths.output, paths.report, paths.receipt):
+            if path:
+                _say(f"wrote {path} with model {scorer.model_id[:12]}")
+    _say("research tool, not a clinical diagnostic")
 
 
 @contextmanager
@@ -245,7 +273,8 @@ def _told_how_to_go_on(output: Path) -> Iterator[None]:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _stop)  # so that a killed run clears its temporary file away
-    app()
+    with quiet_when_unread():
+        app()
 
 
 def _stop(signum: int, _frame: object) -> None:
@@ -302,7 +331,7 @@ class _PlainProgress:
         _say(line)
 
 
-def _print_summary(summary: ScoreSummary, model_id: str, paths: _Paths, seconds: float) -> None:
+def _print_summary(summary: ScoreSummary, seconds: float) -> None:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
     n_excluded = summary.n_alleles - summary.n_scored
     _say(
@@ -313,15 +342,6 @@ def _print_summary(summary: ScoreSummary, model_id: str, paths: _Paths, seconds:
         _say(f"{summary.n_low_confidence:,} scores have low confidence: fewer than 100 calibration variants")
     for note in summary.notes:
         _say(note)
-    if summary.n_pathogenic:
-        _say(
-            f"{summary.n_pathogenic:,} alleles are pathogenic or likely so in the ClinVar of the model's data, "
-            "whatever their score: talk to a genetic counsellor"
-        )
-    for path in (paths.output, paths.report, paths.receipt):
-        if path:
-            _say(f"wrote {path} with model {model_id[:12]}")
-    _say("research tool, not a clinical diagnostic")
 
 
 def _say(line: str) -> None:

@@ -21,6 +21,7 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import no_network
+from geno_model.pipes import quiet_when_unread
 
 if TYPE_CHECKING:
     from geno_model.scoring.verify import Verdict
@@ -84,7 +85,8 @@ def verify(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with quiet_when_unread():
+        app()
 
 
 def _agreement(verdict: Verdict, output: Path | None, has_inputs: bool) -> str:

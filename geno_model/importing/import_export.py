@@ -21,8 +21,10 @@ from geno_model.genomics.genome import Genome
 from geno_model.importing.errors import ExportBuildError, NothingWrittenError
 from geno_model.importing.export_reader import Export, read_export
 from geno_model.importing.genotypes import ENOUGH, MT_LENGTH_BP, Fit, Judged, Strand, judge
-from geno_model.importing.vcf_output import output_suffix, vcf_header, vcf_lines, write_vcf
+from geno_model.importing.vcf_output import SUFFIXES, vcf_header, vcf_lines, write_vcf
 from geno_model.scoring.errors import OutputError
+from geno_model.scoring.vcf_index import index_paths
+from geno_model.scoring.vcf_io import output_suffix
 
 STDIN = "-"
 FIT_SHARE = 0.6
@@ -48,8 +50,7 @@ class ImportSummary:
 
 def check_paths(export: Path | str, fasta: Path, output: Path) -> None:
     """Refuse an output that is no VCF or that, or whose index, is one of the inputs. Raises `OutputError`."""
-    is_indexed = output_suffix(output) == ".vcf.gz"
-    made = [output, Path(f"{output}.tbi")] if is_indexed else [output]
+    made = [output, *(index_paths(output) if output_suffix(output, SUFFIXES) == ".vcf.gz" else [])]
     given = [fasta] if str(export) == STDIN else [Path(export), fasta]
     if any(_is_same(path, other) for path in given for other in made):
         raise OutputError(f"output {output} is also an input, which it would replace; name another output")
@@ -81,7 +82,7 @@ def import_export(
         )
     if judged.n_other_mt:
         notes.append(_other_mt(judged, genome))
-    note = write_vcf(output, vcf_header(genome, sample), lines, before)
+    note = write_vcf(output, vcf_header(genome, sample), lines, genome.contigs, before)
     if note:
         notes.append(note)
     return ImportSummary(export.layout, export.rows.height, lines.len(), outcomes, judged.n_flipped, judged.fit, notes)

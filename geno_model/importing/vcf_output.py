@@ -6,33 +6,25 @@ Does not: which rows become records (`genotypes`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pysam
 
+from geno_model.files import replacing_file
 from geno_model.genomics.builds import build_of
 from geno_model.genomics.genome import Genome
 from geno_model.importing.genotypes import Judged
 from geno_model.scoring.bgzip import BgzipFile
 from geno_model.scoring.errors import OutputError
-from geno_model.scoring.vcf_io import RESEARCH_NOTICE
+from geno_model.scoring.vcf_header import RESEARCH_NOTICE
+from geno_model.scoring.vcf_index import make_index, remove_indices
 
 SUFFIXES = (".vcf", ".vcf.gz")
-_TABIX_REACH_BP = 1 << 29
 _LINES_AT_ONCE = 100_000
 _BASES = ("A", "C", "G", "T")
-
-
-def output_suffix(path: Path) -> str:
-    """`.vcf` or `.vcf.gz`. Raises `OutputError` for any other name."""
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix) and path.name != suffix:
-            return suffix
-    raise OutputError(f"output {path} has no suffix that names a format; expected one of {', '.join(SUFFIXES)}")
 
 
 def vcf_header(genome: Genome, sample: str) -> list[str]:
@@ -81,32 +73,22 @@ def vcf_lines(judged: Judged, ids: pl.Series, *, all_sites: bool) -> pl.Series:
     return columns.select(pl.concat_str(pl.all(), separator="\t").alias("line"))["line"]
 
 
-def write_vcf(path: Path, header: Sequence[str], lines: pl.Series, before: Callable[[], None]) -> str | None:
+def write_vcf(
+    path: Path, header: Sequence[str], lines: pl.Series, contigs: Mapping[str, int], before: Callable[[], None]
+) -> str | None:
     """Write, read back and only then rename; on any error nothing of the output is left.
 
-    before: called just before the file gets its name, may raise. Returns why no index was made, if none was.
+    contigs: of the FASTA, name to length in bp. before: called just before the file gets its name, may raise. Returns
+    why no index was made, if none was.
     """
-    suffix = output_suffix(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
-    index = Path(f"{temporary}.tbi")
-    note = None
-    try:
-        _write(temporary, header, lines, compress=suffix == ".vcf.gz")
+    is_packed = path.suffix == ".gz"
+    with replacing_file(path) as temporary:
+        _write(temporary, header, lines, compress=is_packed)
         _read_back(temporary, lines.len())
-        if suffix == ".vcf.gz":
-            note = _beyond_tabix(lines)
-            if note is None:
-                pysam.tabix_index(str(temporary), preset="vcf", force=True)
         before()
-        os.replace(temporary, path)
-        if index.exists():
-            os.replace(index, f"{path}.tbi")
-        elif suffix == ".vcf.gz":  # an index of an older file of that name would lie
-            Path(f"{path}.tbi").unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)
-        index.unlink(missing_ok=True)
-    return note
+        if is_packed:
+            remove_indices(path)
+    return make_index(path, contigs) if is_packed else None
 
 
 def is_sample_name(name: str) -> bool:
@@ -143,10 +125,3 @@ def _read_back(path: Path, n_expected: int) -> None:
             f"the output read back as {n_found} of {n_expected} records and was removed; check the free space of its "
             "folder and run again"
         )
-
-
-def _beyond_tabix(lines: pl.Series) -> str | None:
-    last = lines.str.extract(r"^[^\t]+\t(\d+)", 1).cast(pl.Int64).max()
-    if isinstance(last, int) and last >= _TABIX_REACH_BP:
-        return "no tabix index was made: positions beyond 536,870,911 need a CSI index: bcftools index -c"
-    return None

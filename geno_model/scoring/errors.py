@@ -21,5 +21,9 @@ class NothingScoredError(InputError):
     """The input was read, and not one allele of it could be scored."""
 
 
+class VariantTextError(InputError):
+    """A text that names no variant, or not in a way that can be used without asking a database."""
+
+
 class OutputError(InputError):
     """An output file that cannot be written."""

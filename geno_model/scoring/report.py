@@ -16,6 +16,7 @@ from typing import Any
 
 from geno_model.files import replacing_file
 from geno_model.scoring.errors import OutputError
+from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
 from geno_model.scoring.report_data import HIGH, ReportData
 from geno_model.scoring.report_pictures import MAX_MARKS, chromosomes, histogram, number, percent, wilson
 from geno_model.scoring.report_words import (
@@ -36,14 +37,16 @@ _TEXT_COLUMNS = ("Position", "Change", "Type", "Region", "Repeat", "Bucket", "Re
 _FEW = 1_000  # variants, below which 50 bars show little but chance
 
 
-def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], n_pathogenic: int = 0) -> None:
+def write_report(
+    path: Path, gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic = NONE_KNOWN
+) -> None:
     """Write the page to `path`, whole or not at all.
 
     facts: what identifies the run, in the order to show: name to text. "input" and "made" are in the head as well.
-    n_pathogenic: alleles of the input that are pathogenic or likely pathogenic in the ClinVar of the model's data.
+    pathogenic: alleles of the input that are pathogenic or likely pathogenic in the ClinVar of the model's data.
     Raises `OutputError` where the file cannot be written.
     """
-    text = report_page(gather, facts, n_pathogenic)
+    text = report_page(gather, facts, pathogenic)
     try:
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -53,7 +56,7 @@ def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], n_pat
         ) from None
 
 
-def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int = 0) -> str:
+def report_page(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic = NONE_KNOWN) -> str:
     """The page as HTML. Arguments as of `write_report`; all text is escaped."""
     sections = [("map", "Where the variants lie", _where(gather))]
     if gather.has_percentiles:
@@ -77,12 +80,12 @@ def report_page(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int 
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n<header>\n'
-        f'{_header(gather, facts, n_pathogenic)}\n<nav aria-label="Sections">\n{links}\n</nav>\n</header>\n'
+        f'{_header(gather, facts, pathogenic)}\n<nav aria-label="Sections">\n{links}\n</nav>\n</header>\n'
         f"<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def _header(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int) -> str:
+def _header(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic) -> str:
     under = " · ".join(facts[name] for name in ("input", "made") if name in facts)
     counts = [
         ("records read", gather.n_records),
@@ -97,19 +100,22 @@ def _header(gather: ReportData, facts: Mapping[str, str], n_pathogenic: int) -> 
     if under:
         lines.append(f'<p class="under">{html.escape(under)}</p>')
     lines.append(f'<p class="notice">{html.escape(NOTICE)}</p>')
-    if n_pathogenic:
-        lines.append(_warning(n_pathogenic))
+    if pathogenic.n_carried:
+        lines.append(_warning(pathogenic.n_carried, "that a genotype carries", "Please talk to a genetic counsellor."))
+    if pathogenic.n_unknown:
+        unknown = "Without genotypes it is unknown whether anybody carries them. Who does should talk to a genetic "
+        lines.append(_warning(pathogenic.n_unknown, "of this input", f"{unknown}counsellor."))
     lines.append(_paragraph(PERCENTILE_INTRO if gather.has_percentiles else DISPLACEMENT_INTRO))
     lines.append(f'<dl class="counts">{boxes}</dl>')
     return "\n".join(lines)
 
 
-def _warning(n: int) -> str:
-    alleles = "1 allele of this input is" if n == 1 else f"{number(n)} alleles of this input are"
+def _warning(n: int, which: str, advice: str) -> str:
+    alleles = f"1 allele {which} is" if n == 1 else f"{number(n)} alleles {which} are"
     return (
         f'<p class="warning"><strong>{alleles} listed as pathogenic or likely pathogenic in the ClinVar that the '
-        "model&#x27;s data were made with. Please talk to a genetic counsellor.</strong> The surprise says nothing "
-        "about that: a listed allele may have a low one, and a high one does not make an allele pathogenic.</p>"
+        f"model&#x27;s data were made with. {advice}</strong> The surprise says nothing about that: a listed allele "
+        "may have a low one, and a high one does not make an allele pathogenic.</p>"
     )
 
 

@@ -22,17 +22,18 @@ from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_bui
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
+from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
 from geno_model.scoring.parts import Parts, kept_parts, records_key
 from geno_model.scoring.receipts import STDIN, receipt_output
 from geno_model.scoring.regions import Regions
 from geno_model.scoring.report import ReportData, write_report
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import BATCH_EDITS
+from geno_model.scoring.vcf_index import index_paths
 from geno_model.scoring.vcf_io import UNSORTED, RecordOrder, output_suffix, score_output
 
 UNSORTED_NOTE = (
-    "the records are not sorted by position: alleles far apart in the file share no window, which is slower; "
-    "bcftools sort puts them in order"
+    f"{UNSORTED}: alleles far apart in the file share no window, which is slower; bcftools sort puts them in order"
 )
 ACCOUNTING_SOURCE = "scored_vcf"
 TEXT_BYTES = 2 << 20  # of VCF held at once
@@ -41,10 +42,11 @@ CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run los
 
 @dataclass(frozen=True, slots=True)
 class InputSize:
-    """Records and alternate alleles of a VCF."""
+    """Records and alternate alleles of a VCF; contigs: as its records name them, in their order."""
 
     n_records: int
     n_alleles: int
+    contigs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,13 @@ class ScoreSummary:
     """What a run did.
 
     accounting: rows of data_contracts.variant_accounting; they sum to n_alleles. n_low_confidence: of the scored ones.
-    n_pathogenic: alleles that the release's ClinVar calls P or LP. notes: what the user should know about the run.
+    pathogenic: alleles that the release's ClinVar calls P or LP. notes: what the user should know about the run.
     """
 
     n_records: int
     n_alleles: int
     n_low_confidence: int
-    n_pathogenic: int
+    pathogenic: KnownPathogenic
     accounting: pl.DataFrame
     notes: tuple[str, ...]
 
@@ -75,9 +77,9 @@ class ScoreSummary:
 
 def check_paths(inputs: Sequence[Path | str], output: Path, others: Sequence[Path] = ()) -> None:
     """Refuse an output that names no format, and outputs that are an input or each other. Raises `OutputError`."""
-    output_suffix(output)
     taken = {Path(given).resolve(): "an input" for given in inputs if str(given) != STDIN}
-    for path in (output, *others):
+    indices = index_paths(output) if output_suffix(output) == ".vcf.gz" else []
+    for path in (output, *indices, *others):
         if what := taken.get(path.resolve()):
             raise OutputError(f"output {path} is also {what}, which it would replace; name another output")
         taken[path.resolve()] = "another output"
@@ -90,6 +92,7 @@ def measure(vcf: Path | str, genome: Genome, regions: Regions | None = None) -> 
     one without records (in the regions).
     """
     n_records = n_alleles = 0
+    contigs: dict[str, None] = {}
     is_first = True
     for chunk in read_vcf_chunks(vcf, chunk_bytes=TEXT_BYTES, n_columns=8):
         if is_first:
@@ -98,8 +101,9 @@ def measure(vcf: Path | str, genome: Genome, regions: Regions | None = None) -> 
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         n_records += lines.height
         n_alleles += lines.height + int(lines["alt"].str.count_matches(",", literal=True).sum())
+        contigs |= dict.fromkeys(lines["chrom"].unique(maintain_order=True))
     _require_records(n_records, vcf, regions)
-    return InputSize(n_records, n_alleles)
+    return InputSize(n_records, n_alleles, tuple(contigs))
 
 
 def score_vcf(
@@ -109,6 +113,7 @@ def score_vcf(
     *,
     pass_only: bool = False,
     regions: Regions | None = None,
+    contigs: Sequence[str] = (),
     batch_edits: int = BATCH_EDITS,
     chunk_bytes: int = TEXT_BYTES,
     chunk_records: int = CHUNK_RECORDS,
@@ -120,7 +125,8 @@ def score_vcf(
     """Score every allele of a VCF ("-": standard input) and write `output`, whose suffix decides the format.
 
     pass_only: alleles of records whose FILTER is neither PASS nor `.` are excluded as `filtered`.
-    regions: records outside them are left out of the output, and not counted.
+    regions: records outside them are left out of the output, and not counted. contigs: of the records, where `measure`
+    has found them, for the header of a VCF; else those of the first chunk.
     chunk_bytes, chunk_records: what is held in memory, and scored together, at once; alleles of a chunk share windows.
     resume: True continues with what an interrupted run has done (`parts`), False discards it, None refuses to choose.
     report: an HTML page about the run. receipt: where to write receipts of the scores (`receipts`).
@@ -138,7 +144,7 @@ def score_vcf(
             receipt, scorer, vcf, output, pass_only=pass_only, is_restricted=regions is not None
         ) as receipts,
         keep as parts,
-        score_output(output, scorer.model_id, scorer.heads, order) as writer,
+        score_output(output, scorer.model_id, scorer.heads, order, scorer.genome, contigs) as writer,
     ):
         for number, chunk in enumerate(_chunks(vcf, chunk_bytes, chunk_records, regions, scorer.genome)):
             tell = _offset(progress, tally.n_alleles)
@@ -146,7 +152,7 @@ def score_vcf(
             scores = _chunk_scores(chunk, number, scorer, parts, pass_only, batch_edits, tell)
             order.see(chunk.lines)
             writer.write(chunk, scores)
-            tally.add(chunk.lines.height, scores, scorer)
+            tally.add(chunk.lines, scores)
             if told:
                 told.add(scores)
             if receipts:
@@ -157,8 +163,8 @@ def score_vcf(
         _require_scores(summary, vcf, scorer.genome)
         n_reused = parts.n_reused if parts else 0
     if report and told:
-        write_report(report, told, _facts(vcf, scorer), n_pathogenic=summary.n_pathogenic)
-    unsorted = UNSORTED_NOTE if order.problem == UNSORTED else None
+        write_report(report, told, _facts(vcf, scorer), pathogenic=summary.pathogenic)
+    unsorted = None if order.is_sorted else UNSORTED_NOTE
     resumed = f"{n_reused:,} of {number + 1:,} chunks were done before" if resume else None
     return replace(summary, notes=tuple(note for note in (unsorted, writer.note, resumed) if note))
 
@@ -190,14 +196,14 @@ class _Tally:
     n_records: int = 0
     n_alleles: int = 0
     n_low_confidence: int = 0
-    n_pathogenic: int = 0
+    pathogenic: KnownPathogenic = NONE_KNOWN
     accounting: pl.DataFrame | None = None
 
-    def add(self, n_records: int, scores: pl.DataFrame, scorer: Scorer) -> None:
-        self.n_records += n_records
+    def add(self, lines: pl.DataFrame, scores: pl.DataFrame) -> None:
+        self.n_records += lines.height
         self.n_alleles += scores.height
         self.n_low_confidence += int(scores["low_confidence"].sum())
-        self.n_pathogenic += scorer.n_pathogenic(scores)
+        self.pathogenic += KnownPathogenic.count(scores, lines)
         part = account(scores, ACCOUNTING_SOURCE)
         both = part if self.accounting is None else pl.concat([self.accounting, part])
         key = ["source", "contig", "reason"]
@@ -205,9 +211,7 @@ class _Tally:
 
     def summary(self) -> ScoreSummary:
         assert self.accounting is not None  # there is a record
-        return ScoreSummary(
-            self.n_records, self.n_alleles, self.n_low_confidence, self.n_pathogenic, self.accounting, ()
-        )
+        return ScoreSummary(self.n_records, self.n_alleles, self.n_low_confidence, self.pathogenic, self.accounting, ())
 
 
 def _chunks(

@@ -10,6 +10,7 @@ The concept: a release is refused at the door unless encoder, model, context and
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,17 +25,17 @@ from geno_model.encoder.pool_shift import load_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.alleles import to_alleles
 from geno_model.genomics.context import Context
-from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
 from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
+from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning, marked, read_pathogenic
 from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw, window_threads
+from geno_model.scoring.variant_text import variant_lines
 
 CALIBRATION = "calibration.parquet"
 CONTEXT_FOLDER = "context"
-PATHOGENIC = "clinvar_pathogenic.parquet"
 ENCODER_VARIABLE = "GENO_ENCODER_DIR"
 
 _ALLELE_COLUMNS = ("contig", "pos", "ref", "alt", "edit_type")
@@ -42,7 +43,6 @@ _SCORE_COLUMNS = (
     "window_start_bp", "region_class", "gc_bin", "repeat_class", "bucket_id", "surprise_raw", "displacement",
     "delta_loglik", "surprise", "n_calibration", "confidence", "low_confidence",
 )  # fmt: skip
-_VARIANT = r"^(?P<chrom>\S+?):(?P<pos>\d{1,18}):(?P<ref>[^:\s]+):(?P<alt>[^:\s]+)$"
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,15 @@ class Scorer:
     def score(self, variants: Sequence[str] | pl.DataFrame) -> pl.DataFrame:
         """Scores of variants: one row for each alternate allele, in their order, columns of `score_alleles`.
 
-        variants: texts `contig:pos:ref:alt` (pos 1-based, alts separated by commas), or a frame with the columns
-        contig, pos, ref and alt. Those that cannot be scored have a `reason`. Raises InputError for a text of another
-        form.
+        Research tool, not a clinical diagnostic. Warns (KnownPathogenicWarning) where `clinvar_pathogenic` is true.
+        variants: texts such as `contig:pos:ref:alt` (pos 1-based, alts separated by commas; other spellings:
+        `variant_text`), or a frame with the columns contig, pos, ref and alt. Those that cannot be scored have a
+        `reason`. Raises VariantTextError for a text that is no variant.
         """
-        return self.score_alleles(to_alleles(variant_lines(variants), self.genome))
+        scores = self.score_alleles(to_alleles(variant_lines(variants), self.genome))
+        for advice in KnownPathogenic.count(scores).advice:
+            warnings.warn(f"research tool, not a clinical diagnostic: {advice}", KnownPathogenicWarning, stacklevel=2)
+        return scores
 
     def score_alleles(
         self, alleles: pl.DataFrame, *, batch_edits: int = BATCH_EDITS, progress: Callable[[int], None] | None = None
@@ -131,6 +135,8 @@ class Scorer:
         region_class, gc_bin, repeat_class, bucket_id, surprise_raw, displacement, delta_loglik, surprise (percentile),
         n_calibration, confidence, low_confidence, all null where `reason` (updated with `out_of_range`) says why there
         is no score, or where the head is not wanted. Rows without a reason hold the columns of `data_contracts.scores`.
+        Adds clinvar_pathogenic, with or without a score: whether the release's ClinVar calls the allele pathogenic or
+        likely so; null where the release has no ClinVar.
         """
         numbered = alleles.with_row_index("_row")
         retained = numbered.filter(pl.col("reason").is_null())
@@ -148,16 +154,13 @@ class Scorer:
         ).with_columns(retained["_row"])
         scored = with_percentiles(raw.filter(pl.col("reason").is_null()), self.percentiles, self.config.gc_edges)
         left_out = raw.select("_row", pl.col("reason").alias("_late_reason"))
-        return (
+        rows = (
             numbered.join(left_out, on="_row", how="left", maintain_order="left")
             .join(scored.select("_row", *_SCORE_COLUMNS), on="_row", how="left", maintain_order="left")
             .with_columns(pl.coalesce("reason", "_late_reason").alias("reason"))
             .drop("_row", "_late_reason")
         )
-
-    def n_pathogenic(self, alleles: pl.DataFrame) -> int:
-        """How many of the alleles (contig, pos, ref, alt) the release's ClinVar calls pathogenic or likely so."""
-        return alleles.join(self.pathogenic, on=list(self.pathogenic.columns), how="semi").height
+        return marked(rows, self.pathogenic)
 
 
 def _load_context(model_dir: Path, config: ReleaseConfig, genome: Genome) -> Context:
@@ -170,22 +173,6 @@ def _load_context(model_dir: Path, config: ReleaseConfig, genome: Genome) -> Con
     return context
 
 
-def variant_lines(variants: Sequence[str] | pl.DataFrame) -> pl.DataFrame:
-    """Variants as records of a VCF, for `to_alleles`. Raises InputError for a text that is none."""
-    if isinstance(variants, pl.DataFrame):
-        fields = variants.select(pl.col("contig").alias("chrom"), pl.col("pos").cast(pl.Int64), "ref", "alt")
-    else:
-        split = pl.Series("variant", variants, dtype=pl.String).str.strip_chars().str.extract_groups(_VARIANT)
-        fields = split.struct.unnest().with_columns(pl.col("pos").cast(pl.Int64, strict=False))
-        if fields["pos"].null_count():
-            wrong = int(fields["pos"].is_null().arg_max() or 0)
-            raise InputError(
-                f"variant {wrong + 1} of {len(variants)} is none; expected contig:pos:ref:alt with a 1-based position, "
-                "such as chr17:43071077:C:T"
-            )
-    return fields.with_row_index("record").with_columns(pl.col("record").cast(pl.Int64), pl.lit(".").alias("filter"))
-
-
 def pick_device(name: str) -> torch.device:
     """`auto`: cuda if there is one, else mps (Apple), else cpu; or the device of that name.
 
@@ -196,16 +183,6 @@ def pick_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def read_pathogenic(model_dir: Path, genome: Genome) -> pl.DataFrame:
-    """Alleles (contig, pos, ref, alt) that the release's ClinVar calls P or LP, contigs as this genome names them."""
-    path = model_dir / PATHOGENIC
-    if not path.is_file():
-        return pl.DataFrame(schema={name: pl.Int64 if name == "pos" else pl.String for name in _ALLELE_COLUMNS[:4]})
-    known = pl.read_parquet(path)
-    names = {name: resolved for name in known["contig"].unique() if (resolved := genome.resolve(name)) is not None}
-    return known.filter(pl.col("contig").is_in(list(names))).with_columns(pl.col("contig").replace(names))
 
 
 def find_encoder(model_dir: Path, encoder_dir: Path | None, contract: StateContract) -> Path:

@@ -20,7 +20,8 @@ from geno_model.genomics.context import Context
 from geno_model.release.config import ReleaseConfig, WindowPolicy, write_config
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.calibration import write_calibration
-from geno_model.scoring.scorer import CALIBRATION, PATHOGENIC
+from geno_model.scoring.known_pathogenic import PATHOGENIC
+from geno_model.scoring.scorer import CALIBRATION
 from geno_pipeline.build.hashing import ALLELE_KEY
 
 MODEL_FILES = ("predictor.safetensors", "action_encoder.safetensors", "model.json")

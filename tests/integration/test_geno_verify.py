@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from geno_model.cli.verify import app
 from geno_model.release.manifest import write_manifest
+from geno_model.scoring.score_vcf import score_vcf
 from geno_model.scoring.scorer import Scorer
 from tests.receipt_run import N_SCORED, check, flip, receipts, reseal, score_once, working_copy
 from tests.tiny_release import TinyRelease, build_release, random_model
@@ -143,6 +144,16 @@ def test_one_byte_of_the_output_file(work: Path) -> None:
     code, lines = check(work, files="oir")  # which is no reason not to look at the numbers
     assert code == 14 and "scored 10 of 10 again; largest difference: 0 of displacement" in lines[-1]
     assert check(work, files="i")[0] == 0
+
+
+def test_another_model_named_on_top_of_a_table(work: Path, release: TinyRelease) -> None:
+    scorer = Scorer.from_release(release.model_dir, release.genome())
+    table = work / "out.tsv"
+    score_vcf(work / "in.vcf", scorer, table, receipt=work / "r.jsonl")
+    assert check(work, "--output", str(table))[0] == 0
+    table.write_text(table.read_text().replace(release.model_id, "0" * 64, 1))
+    code, lines = check(work, "--output", str(table))
+    assert code == 14 and "out.tsv has SHA-256" in lines[0]
 
 
 def test_an_output_in_a_receipt(work: Path) -> None:

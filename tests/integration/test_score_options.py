@@ -20,7 +20,9 @@ from geno_model.cli.score import app
 from geno_model.encoder.carbon import EncoderSettingsError, require_same_numbers
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
+from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning
 from geno_model.scoring.parts import ResumeError, kept_parts, parts_folder
+from geno_model.scoring.report_words import REASONS
 from geno_model.scoring.score_vcf import ScoreSummary, score_vcf
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import DEFAULT_HEADS, Heads
@@ -32,6 +34,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from geno_model.genomics.genome import Genome
+from geno_model.scoring.report_words import REASONS
 from geno_model.scoring.score_vcf import score_vcf
 from geno_model.scoring.scorer import Scorer
 model_dir, fasta, vcf, output = sys.argv[1:]
@@ -71,7 +74,7 @@ def scored(release: TinyRelease, vcf: Path, output: Path, *more: str) -> tuple[p
     """The table that a run writes, and what it says."""
     result = CliRunner().invoke(app, [*options(release, vcf, output), *more])
     assert result.exit_code == 0, result.output
-    return pl.read_csv(output, separator="\t", schema=TABLE_SCHEMA), result.stderr
+    return pl.read_csv(output, separator="\t", comment_prefix="##", schema=TABLE_SCHEMA), result.stderr
 
 
 # One variant, and the API
@@ -79,37 +82,59 @@ def scored(release: TinyRelease, vcf: Path, output: Path, *more: str) -> tuple[p
 
 def test_one_variant_is_json_on_standard_output(release: TinyRelease, vcf: Path, out: Path) -> None:
     table, _ = scored(release, vcf, out / "a.tsv")
-    chrom, pos, ref, alt, _ = every_kind(release.genome())[0]
+    known, other = [row for row in every_kind(release.genome()) if row[4] == ["scored"]][:2]
     command = ["--model-dir", str(release.model_dir), "--fasta", str(release.fasta)]
-    result = run([*command, "--variant", f"chr{chrom}:{pos}:{ref}:{alt}"])
-    assert result.returncode == 0 and result.stderr == b""
+    chrom, pos, ref, alt, _ = known
+    result = run([*command, "--quiet", "--variant", f"chr{chrom}-{pos}-{ref}-{alt}"])
+    assert result.returncode == 0
     found = json.loads(result.stdout)
     assert found["model_id"] == release.model_id and found["notice"] == "Research tool, not a clinical diagnostic."
     expected = table.row(0, named=True)
     assert found["surprise_raw"] == pytest.approx(expected["surprise_raw"], rel=1e-4)
-    assert {name: found[name] for name in ("chrom", "pos", "ref", "alt", "status", "region_class")} == {
-        "chrom": f"chr{chrom}", "pos": pos, "ref": ref, "alt": alt, "status": "scored", "region_class": "other"
+    assert {name: found[name] for name in ("variant", "chrom", "pos", "ref", "alt", "status", "region_class")} == {
+        "variant": f"chr{chrom}-{pos}-{ref}-{alt}", "chrom": f"chr{chrom}", "pos": pos, "ref": ref, "alt": alt,
+        "status": "scored", "region_class": "other",
     }  # fmt: skip
-    # Not one that can be scored: said in the JSON, and exit code 3.
-    result = CliRunner().invoke(app, [*command, "--variant", "chr1:5:A:<DEL>"])
-    assert result.exit_code == 3 and json.loads(result.stdout)["reason"] == "symbolic"
-    assert result.stderr == "geno-score: the variant could not be scored: symbolic\n"
-    for text in ("chr1:5:A", "chr1:x:A:C", "chr1:5", "", "chr1:99999999999999999999:A:C"):
-        result = CliRunner().invoke(app, [*command, "--variant", text])
-        assert result.exit_code == 1 and "expected contig:pos:ref:alt" in result.stderr, text
+    # The release's ClinVar has it, which is told on either side.
+    assert found["clinvar_pathogenic"] is True
+    assert result.stderr.decode().startswith("geno-score: 1 allele is pathogenic or likely so in the ClinVar of the ")
+    assert b"who does should talk to a genetic counsellor" in result.stderr and len(result.stderr.splitlines()) == 1
+    chrom, pos, ref, alt, _ = other
+    result = CliRunner().invoke(app, [*command, "--variant", f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\tPASS\tAC=1"])
+    assert result.exit_code == 0 and result.stderr == "" and json.loads(result.stdout)["clinvar_pathogenic"] is False
+
+
+def test_one_variant_that_cannot_be_scored_or_read(release: TinyRelease, out: Path) -> None:
+    command = ["--model-dir", str(release.model_dir), "--fasta", str(release.fasta), "--variant"]
+    result = CliRunner().invoke(app, [*command, "chr1:5:A:<DEL>"])
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {
+        "variant": "chr1:5:A:<DEL>", "chrom": "chr1", "pos": 5, "ref": "A", "alt": "<DEL>", "status": "excluded",
+        "reason": "symbolic", "explanation": REASONS["symbolic"], "clinvar_pathogenic": False,
+        "model_id": release.model_id, "notice": "Research tool, not a clinical diagnostic.",
+    }  # fmt: skip
+    assert result.stderr == "geno-score: the variant chr1:5:A:<DEL> could not be scored: symbolic\n"
+    for text in ("chr1:5:A", "", "rs123"):
+        line = fails([*command, text], out, code=2)
+        assert f"variant '{text}' cannot be read" in line and "expected contig:pos:ref:alt" in line
+    assert "names an entry of a database" in line
 
 
 def test_three_lines_of_python(release: TinyRelease) -> None:
     chrom, pos, ref, alt, _ = every_kind(release.genome())[0]
     scorer = Scorer.from_release(release.model_dir, release.fasta)
     texts = [f"chr{chrom}:{pos}:{ref}:{alt}", f"{chrom}:{pos}:{ref}:{alt},<DEL>", "HLA-A*01:01:5:A:C"]
-    scores = scorer.score(texts)
+    with pytest.warns(KnownPathogenicWarning, match="not a clinical diagnostic: 2 alleles are pathogenic") as told:
+        scores = scorer.score(texts)
+    assert told[0].filename == __file__
     assert scores["reason"].to_list() == [None, None, "symbolic", "contig_unknown"]
+    assert scores["clinvar_pathogenic"].to_list() == [True, True, False, False]
     assert scores["surprise"][0] == pytest.approx(scores["surprise"][1])
     frame = pl.DataFrame({"contig": [chrom], "pos": [pos], "ref": [ref], "alt": [alt]})
-    assert scorer.score(frame)["surprise_raw"][0] == pytest.approx(scores["surprise_raw"][0])
+    with pytest.warns(KnownPathogenicWarning):
+        assert scorer.score(frame)["surprise_raw"][0] == pytest.approx(scores["surprise_raw"][0])
     assert scorer.score([]).height == 0
-    with pytest.raises(InputError, match="variant 2 of 2 is none; expected contig:pos:ref:alt"):
+    with pytest.raises(InputError, match="variant 2 of 2, 'rs123', cannot be read: .* expected contig:pos:ref:alt"):
         scorer.score([texts[0], "rs123"])
 
 
@@ -175,10 +200,20 @@ def test_percentiles_among_a_population(release: TinyRelease, vcf: Path, out: Pa
 def test_known_pathogenic_alleles_are_told_whatever_their_score(release: TinyRelease, vcf: Path, out: Path) -> None:
     """The release's ClinVar names the first allele of the file (on `chr1`, which the VCF calls `1`)."""
     _, said = scored(release, vcf, out / "a.tsv")
-    assert "1 alleles are pathogenic or likely so in the ClinVar of the model's data" in said
+    assert "1 allele that a genotype carries is pathogenic or likely so in the ClinVar of the model's data" in said
     assert "genetic counsellor" in said
     _, said = scored(release, vcf, out / "b.tsv", "--regions", "1:2000-9000")
     assert "counsellor" not in said
+    # A file that was cut to a person who does not carry it; one without genotypes, of which that is not known.
+    text = vcf.read_text()
+    vcf.write_text(text.replace("0|1", "0|0"))
+    table, said = scored(release, vcf, out / "c.tsv", "--report", str(out / "c.html"))
+    assert table["clinvar_pathogenic"].sum() == 1
+    assert "counsellor" not in said and "listed as pathogenic" not in (out / "c.html").read_text()
+    vcf.write_text(text.replace("\tGT\t0|1", "").replace("\tFORMAT\tsample-x", ""))
+    _, said = scored(release, vcf, out / "d.tsv", "--quiet", "--report", str(out / "d.html"))
+    assert "without genotypes it is unknown whether anybody carries it" in said and len(said.splitlines()) == 2
+    assert "unknown whether anybody carries" in (out / "d.html").read_text()
 
 
 def test_unsorted_input_works_and_is_told(release: TinyRelease, vcf: Path, out: Path) -> None:
@@ -268,7 +303,9 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(
     summary = go_on(release, vcf, killed, resume=True)
     assert any(note.startswith(("2 of 7 chunks", "3 of 7 chunks")) for note in summary.notes), summary.notes
     assert killed.read_bytes() == whole.read_bytes()
-    assert summary.accounting.equals(expected.accounting) and summary.n_pathogenic == expected.n_pathogenic == 1
+    assert summary.accounting.equals(
+        expected.accounting
+    ) and summary.pathogenic == expected.pathogenic == KnownPathogenic(n_carried=1)
     left = {path.name for path in out.iterdir() if not path.name.endswith(".tbi")}
     assert left == {whole.name, killed.name}  # nor is anything of the killed run
 

@@ -12,6 +12,7 @@ import pytest
 
 from geno_model.genomics import alleles
 from geno_model.scoring.errors import OutputError
+from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
 from geno_model.scoring.report import ReportData, report_page, write_report
 from geno_model.scoring.report_data import natural_key
 from geno_model.scoring.report_pictures import length, number, percent, wilson
@@ -91,8 +92,8 @@ class _Text(HTMLParser):
         self.words += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def text_of(data: ReportData, n_pathogenic: int = 0) -> str:
-    return _Text(report_page(data, FACTS, n_pathogenic)).words
+def text_of(data: ReportData, pathogenic: KnownPathogenic = NONE_KNOWN) -> str:
+    return _Text(report_page(data, FACTS, pathogenic)).words
 
 
 def test_counts() -> None:
@@ -237,8 +238,12 @@ def test_empty_sections_say_so() -> None:
 def test_notice_and_pathogenic_alleles() -> None:
     data = gathered(allele(0))
     assert NOTICE in text_of(data) and "ClinVar" not in text_of(data)
-    assert "1 allele of this input is listed as pathogenic or likely pathogenic" in text_of(data, 1)
-    assert "1,234 alleles of this input are listed" in text_of(data, 1_234)
+    carried = text_of(data, KnownPathogenic(n_carried=1))
+    assert "1 allele that a genotype carries is listed as pathogenic or likely pathogenic" in carried
+    assert "Please talk to a genetic counsellor." in carried and "unknown whether" not in carried
+    unknown = text_of(data, KnownPathogenic(n_unknown=1_234))
+    assert "1,234 alleles of this input are listed" in unknown and "unknown whether anybody carries" in unknown
+    assert "Please talk" not in unknown
 
 
 def test_contigs_beyond_thirty_are_a_sentence() -> None:
