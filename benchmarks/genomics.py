@@ -274,7 +274,7 @@ def made_up_annotation(starts: np.ndarray) -> tuple[pl.DataFrame, pl.DataFrame]:
     ).with_columns(
         pl.lit(CONTIG).alias("contig"), (pl.col("start_bp") + 150).alias("end_bp"), pl.lit("+").alias("strand"),
         pl.lit("exon").alias("feature"), pl.col("transcript_id").alias("gene"),
-        pl.lit("protein_coding").alias("biotype"),
+        pl.lit("protein_coding").alias("biotype"), pl.lit(None, pl.Int64).alias("phase"),
     )  # fmt: skip
     spans = exons.group_by("transcript_id", maintain_order=True).agg(
         pl.col("start_bp").min(), pl.exclude("start_bp", "end_bp").first(), pl.col("end_bp").max()
@@ -282,7 +282,7 @@ def made_up_annotation(starts: np.ndarray) -> tuple[pl.DataFrame, pl.DataFrame]:
     genes = pl.concat(
         [
             exons,
-            exons.with_columns(feature=pl.lit("CDS")),
+            exons.with_columns(feature=pl.lit("CDS"), phase=pl.lit(0, pl.Int64)),
             spans.with_columns(feature=pl.lit("transcript")).select(exons.columns),
         ]
     )

@@ -52,12 +52,23 @@ class StrandOption(StrEnum):
     MINUS = "minus"
 
 
+class SexOption(StrEnum):
+    """Choices of --sex."""
+
+    AUTO = "auto"
+    MALE = "male"
+    FEMALE = "female"
+
+
 @app.command()
 def import_genotypes(
     export: Annotated[str, typer.Argument(help="Export (text, gzip or zip); - is standard input.")],
     fasta: Annotated[Path, typer.Option(help="Reference of the export's build, plain or bgzip FASTA.")],
     output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with a tabix index).")],
-    sample: Annotated[str, typer.Option(help="Name of the sample's column.")] = "SAMPLE",
+    sample: Annotated[
+        str | None, typer.Option(help="Of an export of several samples: which one, by its id or its number from 1.")
+    ] = None,
+    sample_name: Annotated[str, typer.Option(help="Name of the sample's column in the VCF.")] = "SAMPLE",
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Write homozygous reference sites too, with ALT . and GT 0/0.")
     ] = False,
@@ -65,6 +76,13 @@ def import_genotypes(
         StrandOption,
         typer.Option(help="Strand of the genotypes: told from the bases, or known; auto also flips single rows."),
     ] = StrandOption.AUTO,
+    sex: Annotated[
+        SexOption,
+        typer.Option(
+            help="Whether X has one copy (GT 1) outside its pseudo-autosomal regions: told from the calls on X and Y "
+            "where these are clear, or known."
+        ),
+    ] = SexOption.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", help="No summary; errors are still told.")] = False,
 ) -> None:
     """Turn a 23andMe, AncestryDNA, MyHeritage or FamilyTreeDNA export into a VCF, on this machine alone.
@@ -80,8 +98,10 @@ def import_genotypes(
         from geno_model.scoring.vcf_io import require_writable
 
         started = time.monotonic()
-        if not is_sample_name(sample):
-            raise UsageError("--sample must be one line of printable characters, without a tab or a blank at an end")
+        if not is_sample_name(sample_name):
+            raise UsageError(
+                "--sample-name must be one line of printable characters, without a tab or a blank at an end"
+            )
         try:
             check_paths(export, fasta, output)
         except OutputError as error:
@@ -92,7 +112,9 @@ def import_genotypes(
             Genome.open(fasta),
             output,
             sample=sample,
+            sample_name=sample_name,
             strand=strand.value,
+            sex=sex.value,
             all_sites=all_sites,
             before=guard.check,
         )

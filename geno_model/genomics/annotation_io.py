@@ -6,8 +6,11 @@ contig names. Does not: repeats (`repeats_io`), what an allele does to a gene (`
 The concept: the dialects differ in ways that would silently shift codons, so they are levelled here:
 
 - a GTF's CDS ends before the stop codon, a GFF3's includes it: `stop_codon` rows are joined to the CDS they touch;
-- a coding sequence that is incomplete at its 5' end begins inside a codon and says so in its phase column: those one
-  or two bases are cut off, so that in the table every coding sequence begins with a whole codon;
+- the phase column says how many bases of a coding segment come before its first whole codon: it is kept, since a
+  coding sequence that is incomplete at its 5' end begins inside a codon. Where it is missing, or 0 throughout a coding
+  sequence whose segments are no whole codons, the phases are counted from the segments' lengths;
+- a selenocysteine is a row of its own (`Selenocysteine` in GTF, `stop_codon_redefined_as_selenocysteine` in GFF3), or
+  RefSeq's attribute `transl_except` on the CDS: both become rows of the feature `selenocysteine`;
 - GFF3 names a gene on the parent of the parent of an exon, GTF on the exon itself;
 - RefSeq's GTF calls every transcript without a record of its own (all of chrM) `unknown_transcript_1`, which would be
   one transcript of many genes: such a transcript has its gene's name, as in RefSeq's GFF3.
@@ -18,6 +21,7 @@ Coordinates in the table are 0-based, half-open, as in BED; GTF and GFF3 are 1-b
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -28,8 +32,16 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.feature_lines import line_blocks, table_of, to_contigs, with_span
 from geno_model.genomics.genome import Genome
 
+_LOG = logging.getLogger(__name__)
 _GFF_COLUMNS = ("contig", "source", "feature", "start", "end", "score", "strand", "phase", "attributes")
-_FEATURES = {"exon": "exon", "pseudogenic_exon": "exon", "CDS": "CDS", "stop_codon": "stop_codon"}
+_FEATURES = {
+    "exon": "exon",
+    "pseudogenic_exon": "exon",
+    "CDS": "CDS",
+    "stop_codon": "stop_codon",
+    "Selenocysteine": "selenocysteine",
+    "stop_codon_redefined_as_selenocysteine": "selenocysteine",
+}
 
 
 def read_genes(path: Path | str, genome: Genome) -> pl.DataFrame:
@@ -83,12 +95,30 @@ _BIOTYPES = ("biotype", "transcript_biotype", "transcript_type", "gene_biotype",
 
 
 def _features(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("feature").is_in(list(_FEATURES))).with_columns(
-        pl.col("feature").replace(_FEATURES), pl.col("phase").cast(pl.Int64, strict=False).fill_null(0)
+    phase = pl.col("phase").str.extract(r"^([012])$").cast(pl.Int64)
+    phase = pl.when(pl.col("feature") == "CDS").then(phase)  # a stop codon's is that of the segment it is joined to
+    rows = rows.filter(pl.col("feature").is_in(list(_FEATURES))).with_columns(
+        pl.col("feature").replace(_FEATURES), phase.alias("phase")
     )
+    return pl.concat([rows, _selenocysteines(rows)])
 
 
-_FEATURE_COLUMNS = ["contig", "start_bp", "end_bp", "strand", "feature", "phase", "transcript_id", "gene", "biotype"]
+def _selenocysteines(rows: pl.DataFrame) -> pl.DataFrame:
+    """A row for each span that `transl_except` of a CDS says is read so: `(pos:complement(21..23)%2Caa:Sec)`."""
+    said = pl.col("attributes").str.replace_all("%2C", ",", literal=True)
+    said = said.str.extract_all(r"pos:(?:[\d.,()<>]|join|complement)+aa:Sec").list.join(" ")
+    rows = rows.filter((pl.col("feature") == "CDS") & pl.col("attributes").str.contains("aa:Sec", literal=True))
+    rows = rows.with_columns(said.str.extract_all(r"\d+(?:\.\.\d+)?").alias("span")).explode("span")
+    rows = rows.filter(pl.col("span").is_not_null()).with_columns(
+        pl.lit("selenocysteine").alias("feature"),
+        pl.col("span").str.extract(r"^(\d+)").cast(pl.Int64) - 1,
+        pl.col("span").str.extract(r"(\d+)$").cast(pl.Int64).alias("end_bp"),
+        pl.lit(None, pl.Int64).alias("phase"),
+    )
+    return rows.with_columns(pl.col("span").alias("start_bp")).drop("span")
+
+
+_FEATURE_COLUMNS = ["contig", "start_bp", "end_bp", "strand", "feature", "transcript_id", "gene", "biotype", "phase"]
 
 
 def _gtf_features(rows: pl.DataFrame) -> pl.DataFrame:
@@ -155,19 +185,24 @@ def _without_prefix(column: str) -> pl.Expr:
 
 
 _KEY = ["contig", "transcript_id", "strand"]
+_NO_PHASE = pl.lit(None, pl.Int64).alias("phase")
 
 
 def _assemble(features: pl.DataFrame) -> pl.DataFrame:
-    """Exons, whole-codon coding segments and transcripts, sorted."""
-    cds = _whole_codons(_join_stop_codons(features.filter(pl.col("feature") != "exon")))
-    exons = features.filter(pl.col("feature") == "exon").drop("phase")
+    """Exons, coding segments with their phases, selenocysteines and transcripts, sorted."""
+    cds = _with_phases(_join_stop_codons(features.filter(pl.col("feature").is_in(["CDS", "stop_codon"]))))
+    cds = cds.select(_FEATURE_COLUMNS)
+    features = features.select(_FEATURE_COLUMNS)
+    exons, selenocysteines = (features.filter(pl.col("feature") == name) for name in ("exon", "selenocysteine"))
     # A transcript given by its CDS alone has these for exons.
-    exons = pl.concat([exons, cds.join(exons, on=_KEY, how="anti").with_columns(pl.lit("exon").alias("feature"))])
+    exons = pl.concat(
+        [exons, cds.join(exons, on=_KEY, how="anti").with_columns(pl.lit("exon").alias("feature"), _NO_PHASE)]
+    )
     labels = pl.col("gene", "biotype").first()
     spans = exons.group_by(_KEY).agg(pl.col("start_bp").min(), pl.col("end_bp").max(), labels)
-    spans = spans.with_columns(pl.lit("transcript").alias("feature")).select(exons.columns)
+    spans = spans.with_columns(pl.lit("transcript").alias("feature"), _NO_PHASE).select(_FEATURE_COLUMNS)
     return (
-        pl.concat([exons, cds, spans])
+        pl.concat([exons, cds, selenocysteines, spans])
         .unique()
         .sort("contig", "start_bp", "end_bp", "transcript_id", "feature", "strand")
     )
@@ -183,32 +218,33 @@ def _join_stop_codons(cds: pl.DataFrame) -> pl.DataFrame:
     touches = (pl.col("start_bp") <= pl.col("end_bp").shift(1)) & (is_stop | is_stop.shift(1))
     same = pl.all_horizontal([pl.col(name) == pl.col(name).shift(1) for name in _KEY])
     cds = cds.with_columns((~(touches & same)).fill_null(True).cum_sum().alias("segment"))
-    # The phase is that of the part which is translated first.
-    phase = pl.when(pl.col("strand").first() == "+").then(pl.col("phase").first()).otherwise(pl.col("phase").last())
     joined = cds.group_by("segment", maintain_order=True).agg(
         pl.col("contig").first(),
         pl.col("start_bp").min(),
         pl.col("end_bp").max(),
         pl.col("strand").first(),
         pl.lit("CDS").alias("feature"),
-        phase.alias("phase"),
+        pl.col("phase").drop_nulls().first(),
         pl.col("transcript_id", "gene", "biotype").first(),
     )
     return joined.drop("segment")
 
 
-def _whole_codons(cds: pl.DataFrame) -> pl.DataFrame:
-    """Cut the bases before the first whole codon off the first segment of each coding sequence; phase is dropped."""
-    forward = pl.col("strand") == "+"
-    is_first = (
-        pl.when(forward)
-        .then(pl.col("start_bp") == pl.col("start_bp").min().over(_KEY))
-        .otherwise(pl.col("end_bp") == pl.col("end_bp").max().over(_KEY))
+def _with_phases(cds: pl.DataFrame) -> pl.DataFrame:
+    """Phases as given, else counted from the lengths of the segments before, from the first one's phase on."""
+    length, phase = pl.col("end_bp") - pl.col("start_bp"), pl.col("phase")
+    along = pl.when(pl.col("strand") == "+").then(pl.col("start_bp")).otherwise(-pl.col("end_bp"))
+    counted = (phase.first().fill_null(0) - (length.cum_sum() - length)).mod(3).over(_KEY)
+    is_given = (phase > 0).any().over(_KEY)
+    cds = cds.sort(*_KEY, along).with_columns(counted.alias("counted"), is_given.alias("is_given"))
+    cds = cds.with_columns(
+        pl.when("is_given").then(pl.coalesce("phase", "counted")).otherwise("counted").alias("phase")
     )
-    # A first segment that is shorter than its phase holds no codon's start: the next one's phase counts.
-    cds = cds.filter(~(is_first & (pl.col("end_bp") - pl.col("start_bp") <= pl.col("phase"))))
-    cut = pl.when(is_first).then(pl.col("phase")).otherwise(0)
-    return cds.with_columns(
-        pl.col("start_bp") + pl.when(forward).then(cut).otherwise(0),
-        pl.col("end_bp") - pl.when(forward).then(0).otherwise(cut),
-    ).drop("phase")
+    n_shifted = cds.filter(pl.col("phase") != pl.col("counted")).select(_KEY).n_unique()
+    if n_shifted:
+        _LOG.info(
+            "%d coding sequences have a segment whose phase does not follow from the lengths of those before (a gap in "
+            "an alignment); the phase is followed",
+            n_shifted,
+        )
+    return cds

@@ -27,6 +27,18 @@ _LENGTHS_BP = {
     "NCBI36": (247249719,),
     "T2T-CHM13": (248387328,),
 }  # fmt: skip
+PAR_BP = {
+    "GRCh37": {
+        "X": ((60_000, 2_699_520), (154_931_043, 155_260_560)),
+        "Y": ((10_000, 2_649_520), (59_034_049, 59_363_566)),
+    },
+    "GRCh38": {
+        "X": ((10_000, 2_781_479), (155_701_382, 156_030_895)),
+        "Y": ((10_000, 2_781_479), (56_887_902, 57_217_415)),
+    },
+}
+"""Pseudo-autosomal regions: build -> contig -> (PAR1, PAR2), each 0-based half-open (GRC). PAR1 of X is as long as that
+of Y, and so is PAR2; men have two copies there, and most FASTAs mask those of Y with N."""
 _SPELLINGS = {
     "GRCh37": r"grch37|hg19|b37|hs37d5|v37",
     "GRCh38": r"grch38|hg38|b38|v38",

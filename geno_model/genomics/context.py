@@ -41,6 +41,7 @@ from geno_model.genomics.consequence import (
     NONSENSE,
     NOT_CODING,
     SYNONYMOUS,
+    UNKNOWN,
     ChangedSpans,
     CodingSequences,
     changed_spans,
@@ -65,12 +66,12 @@ SEVERITY = (
 """Region classes that `Context.annotate` gives, the most severe first."""
 
 _RANK = {name: rank for rank, name in enumerate(SEVERITY)}
-_CODING_RANK = np.empty(4, dtype=np.int8)
-_CODING_RANK[[NONSENSE, MISSENSE, SYNONYMOUS, NOT_CODING]] = [
-    _RANK[name] for name in ("coding_nonsense", "coding_missense", "coding_synonymous", "intergenic")
+_CODING_RANK = np.empty(5, dtype=np.int8)
+_CODING_RANK[[NONSENSE, MISSENSE, SYNONYMOUS, UNKNOWN, NOT_CODING]] = [
+    _RANK[name] for name in ("coding_nonsense", "coding_missense", "coding_synonymous", "coding_missense", "intergenic")
 ]
 _REPEATS = (*ANNOTATED_REPEATS, "none")
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _GC_BLOCK = 1_024  # windows whose bases are in memory at once
 _REQUIRED = ("contig", "pos", "ref", "alt", "window_start_bp", "window_end_bp")
 
@@ -217,7 +218,8 @@ class _ContigGenes:
         """genes: GeneAnnotation rows of the contig; bases: the contig."""
         # A trans-spliced transcript has exons on both strands: each strand is judged as a transcript of its own.
         genes = genes.with_columns(pl.concat_str("transcript_id", "strand"))
-        cds, exons, transcripts = (genes.filter(pl.col("feature") == name) for name in ("CDS", "exon", "transcript"))
+        names = ("CDS", "exon", "transcript", "selenocysteine")
+        cds, exons, transcripts, selenocysteines = (genes.filter(pl.col("feature") == name) for name in names)
         introns = _introns(exons)
         start, end = pl.col("start_bp"), pl.col("end_bp")
         donors = introns.with_columns(pl.min_horizontal(start + SPLICE_BP, end).alias("end_bp"))
@@ -230,7 +232,7 @@ class _ContigGenes:
         utr5, utr3 = _utrs(exons, cds)
         regions = {"utr5": utr5, "utr3": utr3, "promoter": promoters, "other": exons}
         return cls(
-            coding=CodingSequences(cds, bases, mitochondrial=mitochondrial),
+            coding=CodingSequences(cds, bases, selenocysteines, mitochondrial=mitochondrial),
             donors=_united(donors["start_bp"], donors["end_bp"]),
             acceptors=_united(acceptors["start_bp"], acceptors["end_bp"]),
             introns=_united(introns["start_bp"], introns["end_bp"]),
@@ -328,7 +330,7 @@ def _window_gc(bases: NDArray[np.uint8], start_bp: pl.Series, end_bp: pl.Series)
 
 
 def _empty(table: type[GeneAnnotation] | type[RepeatAnnotation]) -> pl.DataFrame:
-    numbers = ("start_bp", "end_bp")
+    numbers = ("start_bp", "end_bp", "phase")
     names = table.to_schema().columns
     return pl.DataFrame(schema={name: pl.Int64 if name in numbers else pl.String for name in names})
 

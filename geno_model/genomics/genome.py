@@ -49,6 +49,7 @@ _END_BYTES = 64 << 10
 _PLACE_BITS = 21
 _BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
 _NCBI_NAMES = {23: "X", 24: "Y", 12920: "MT"}  # RefSeq accessions NC_0000NN of human chromosomes, NC_012920 of chrM
+_CODES = {"23": "X", "24": "Y", "25": "X", "26": "MT"}  # of PLINK and AncestryDNA; 25 is the pseudo-autosomal part
 
 
 class Genome:
@@ -67,6 +68,9 @@ class Genome:
         self._aliases: dict[str, str] = {}
         for name in self.contigs:
             self._aliases.setdefault(plain_name(name), name)
+        codes = {code: self._aliases.get(name) for code, name in _CODES.items() if code not in self._aliases}
+        self._codes = {code: name for code, name in codes.items() if name is not None}
+        self._codes_met: set[str] = set()
 
     @classmethod
     def open(cls, fasta: Path | str, cache_dir: Path | str | None = None) -> Genome:
@@ -101,9 +105,24 @@ class Genome:
     def resolve(self, contig: str) -> str | None:
         """This FASTA's name of a contig that others call `chr1`, `1` or `NC_000001.11`, `M`, `MT` or `chrM`.
 
-        None when there is none. An exact match always wins.
+        None when there is none. An exact match always wins. Where the FASTA has no such contig, 23 to 26 are PLINK's
+        codes of X, Y, X and MT (`pop_codes_note`).
         """
-        return contig if contig in self.contigs else self._aliases.get(plain_name(contig))
+        if contig in self.contigs:
+            return contig
+        name = plain_name(contig)
+        if name in self._codes:
+            self._codes_met.add(name)
+            return self._codes[name]
+        return self._aliases.get(name)
+
+    def pop_codes_note(self) -> str | None:
+        """What to tell a person once about the codes that `resolve` has met since the last call; None for none."""
+        met, self._codes_met = sorted(self._codes_met), set()
+        read = ", ".join(
+            f"{code} as {self._codes[code]}{' (pseudo-autosomal)' if code == '25' else ''}" for code in met
+        )
+        return f"contigs that the FASTA lacks are read by PLINK's codes: {read}" if read else None
 
     def bases(self, contig: str) -> NDArray[np.uint8]:
         """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""

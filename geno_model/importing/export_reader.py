@@ -8,6 +8,10 @@ alleles. They differ in separator, quotes, comments and in how columns are calle
 looked for among the comments and in the first line; without one, four columns are read as a genotype and five as two
 alleles, where the values look like it. The file's name is never asked. Quotes carry no meaning in any of these layouts
 (no value holds a separator) and are dropped.
+
+A final report of Illumina's GenomeStudio has a preamble from `[Header]` to `[Data]`, may hold several samples, and
+several pairs of allele columns. Of these only `Plus` is the strand of the reference: `Top` and `Design` are properties
+of the probe, `Forward` is that of a dbSNP release, `AB` are no bases. Without `Plus` such a report is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +38,19 @@ _EXPECTED = (
     "genotype or two alleles"
 )
 _COLUMN_NAMES = {
-    "id": r"rs ?id|snp ?(?:id|name)?|marker(?: ?id)?|name|id",
-    "chrom": r"chr(?:om(?:osome)?)?",
-    "pos": r"pos(?:ition)?|bp|(?:physical|base ?pair) ?position",
-    "genotype": r"genotypes?|result|call|alleles",
-    "allele1": r"allele ?1.*|a1",
-    "allele2": r"allele ?2.*|a2",
+    "id": (r"rs ?id", r"snp ?(?:id|name)|marker(?: ?id)?|name|id", "snp"),
+    "chrom": (r"chr(?:om(?:osome)?)?",),
+    "pos": (r"pos(?:ition)?|bp|(?:physical|base ?pair) ?position",),
+    "genotype": (r"genotypes?|result|call|alleles",),
+    "allele1": (r"allele ?1(?!\W*(?:top|forward|ab|design)\b).*|a1",),
+    "allele2": (r"allele ?2(?!\W*(?:top|forward|ab|design)\b).*|a2",),
+    "sample": (r"sample ?id", r"sample ?name"),
 }
+"""Patterns of each column's name, the best first."""
+_ANY = r"allele ?[12].*"
+_PLUS = r"(allele ?[12])\W*plus\b.*"
+_NOT_PLUS = r"allele ?[12]\W*(top|forward|ab|design)\b.*"
+_ILLUMINA = {"top": "Top", "forward": "Forward", "ab": "AB", "design": "Design"}
 _BY_COUNT = {
     4: {"id": 0, "chrom": 1, "pos": 2, "genotype": 3},
     5: {"id": 0, "chrom": 1, "pos": 2, "allele1": 3, "allele2": 4},
@@ -50,6 +61,7 @@ _VENDORS = (
     ("MyHeritage", "myheritage"),
     ("FamilyTreeDNA", "family ?tree|ftdna"),
     ("LivingDNA", "living ?dna"),
+    ("Illumina", "gsgt version|genomestudio"),
 )
 _NOT_A_GENOTYPE = "*"
 
@@ -58,9 +70,9 @@ _NOT_A_GENOTYPE = "*"
 class Export:
     """What an export holds, as text.
 
-    layout: in words for a person. header: comment lines, the column line not among them. rows: one for each marker, in
-    the file's order: id, chrom, pos as written; genotype, upper case, one or two characters where it is understood,
-    empty where the cells are; is_ragged where columns are missing or too many.
+    layout: in words for a person. header: comment lines or the preamble, the column line not among them. rows: one for
+    each marker, in the file's order: id, chrom, pos as written; genotype, upper case, one or two characters where it
+    is understood, empty where the cells are; is_ragged where columns are missing or too many; sample where it is named.
     """
 
     layout: str
@@ -75,22 +87,26 @@ class _Layout:
     n_columns: int
 
 
-def read_export(path: Path | str) -> Export:
+def read_export(path: Path | str, sample: str | None = None) -> Export:
     """Read an export (plain, gzip or zip; a path or "-" for standard input).
 
-    Raises InputError for a file that cannot be read, ExportError for one that is something else, and
-    NothingWrittenError for an export without rows.
+    sample: of an export of several samples, the id of one, or its number from 1 in the file's order.
+    Raises InputError for a file that cannot be read, ExportError for one that is something else or whose sample is not
+    clear, and NothingWrittenError for an export without rows.
     """
     name = "standard input" if str(path) == "-" else str(path)
     lines = _lines(_decoded(_unpacked(path, name), name))
     if lines.is_empty():
         raise ExportError(f"{name} is empty; {_EXPECTED}; download the export again")
     _require_no_vcf(lines[0], name)
+    preamble, lines = _split_preamble(lines, name)
     is_comment = lines.str.starts_with("#")
-    header = lines.filter(is_comment).to_list()
+    header = [*preamble, *lines.filter(is_comment)]
     data = lines.filter(~is_comment)
     column_line = next((line for line in [*data.head(1), *reversed(header)] if _columns(line)), None)
-    if column_line is not None:
+    if column_line is None:
+        _require_plus([*data.head(1), *header], name)
+    else:
         header = [line for line in header if line != column_line]
         data = data.filter(data != column_line)  # two exports that were joined have it twice
     if data.is_empty():
@@ -98,7 +114,7 @@ def read_export(path: Path | str) -> Export:
             raise ExportError(f"{name} holds comments and nothing else; {_EXPECTED}; download the export again")
         raise NothingWrittenError(f"{name} has no rows below its column names; download the export again")
     layout = _layout(data, column_line, name)
-    rows = _rows(data, layout)
+    rows = _of_sample(_rows(data, layout), sample, name)
     if column_line is None and not _looks_like_genotypes(rows):
         raise ExportError(f"{name} has no line of column names and its values are no genotypes; {_EXPECTED}")
     return Export(_in_words(layout, header), header, rows)
@@ -167,26 +183,80 @@ def _require_no_vcf(line: str, name: str) -> None:
         raise ExportError(f"{name} holds sequences (FASTA, FASTQ or SAM); {_EXPECTED}")
 
 
+def _split_preamble(lines: pl.Series, name: str) -> tuple[list[str], pl.Series]:
+    """The lines from `[Header]` to `[Data]`, and those behind them."""
+    first = lines.str.strip_chars("\t,; ").str.to_lowercase()
+    if first[0] != "[header]":
+        return [], lines
+    n_lines = first.index_of("[data]")
+    if n_lines is None:
+        raise ExportError(f"{name} begins with [Header] and has no [Data]; {_EXPECTED}; copy or download it again")
+    return lines[:n_lines].to_list(), lines[n_lines + 1 :]
+
+
+def _of_sample(rows: pl.DataFrame, sample: str | None, name: str) -> pl.DataFrame:
+    """The rows of one sample, and those that are too short to name one."""
+    ids = rows["sample"].drop_nulls().unique(maintain_order=True).to_list() if "sample" in rows.columns else []
+    if sample is None and len(ids) <= 1:
+        return rows
+    if not ids:
+        raise ExportError(
+            f"{name} names no samples, so that --sample has none to choose; --sample-name names the column"
+        )
+    by_number = {str(number): found for number, found in enumerate(ids, start=1)}
+    chosen = sample if sample in ids else by_number.get(sample or "")
+    if chosen is None:
+        found = "1 sample" if len(ids) == 1 else f"{len(ids):,} samples"
+        raise ExportError(
+            f"{name} holds {found}{', and not the one that --sample names' if sample is not None else ''}; choose one "
+            f"with --sample, by its id or by its number, 1 to {len(ids)} in the order of the file"
+        )
+    return rows.filter(pl.col("sample").is_null() | (pl.col("sample") == chosen))
+
+
 def _separator(line: str) -> str:
     return next((mark for mark in "\t,;" if mark in line), " ")
 
 
-def _columns(line: str) -> dict[str, int]:
-    """Which column is what, if the line names those of an export; else an empty dict."""
+def _names(line: str) -> list[str]:
+    """Names of columns, lower case, if the line is one of these."""
     line = line.lstrip("# ").rstrip()
     separator = _separator(line)
-    names = [
-        name.strip().lower().replace("_", " ") for name in (line.split() if separator == " " else line.split(separator))
-    ]
+    cells = line.split() if separator == " " else line.split(separator)
+    return [cell.strip().lower().replace("_", " ") for cell in cells]
+
+
+def _columns(line: str) -> dict[str, int]:
+    """Which column is what, if the line names those of an export; else an empty dict."""
+    names = _names(line)
+    if any(re.fullmatch(_PLUS, name) for name in names):
+        names = [re.sub(_PLUS, r"\1", name) if re.fullmatch(_PLUS, name) else re.sub(_ANY, "", name) for name in names]
     found: dict[str, int] = {}
-    for index, name in enumerate(names):
-        role = next((role for role, pattern in _COLUMN_NAMES.items() if re.fullmatch(pattern, name)), None)
-        if role is not None:
-            found.setdefault(role, index)
+    for role, patterns in _COLUMN_NAMES.items():
+        ranks = {
+            index: rank
+            for index, name in enumerate(names)
+            for rank, pattern in enumerate(patterns)
+            if re.fullmatch(pattern, name)
+        }
+        if ranks:
+            found[role] = min(ranks, key=ranks.__getitem__)
     is_complete = {"id", "chrom", "pos"} <= found.keys() and (
         "genotype" in found or {"allele1", "allele2"} <= found.keys()
     )
     return found | {"_count": len(names)} if is_complete else {}
+
+
+def _require_plus(lines: Iterable[str], name: str) -> None:
+    """Refuse the columns of a report that has alleles in other terms than those of the reference alone."""
+    for line in lines:
+        found = dict.fromkeys(told[1] for column in _names(line) if (told := re.fullmatch(_NOT_PLUS, column)))
+        if found:
+            raise ExportError(
+                f"{name} is an Illumina report with alleles as {', '.join(map(_ILLUMINA.__getitem__, found))}, which "
+                "do not say the bases of the reference's strand; export it with the columns Allele1 - Plus and "
+                "Allele2 - Plus (a choice of GenomeStudio's report wizard), or ask the laboratory for these"
+            )
 
 
 def _layout(data: pl.Series, column_line: str | None, name: str) -> _Layout:
@@ -217,6 +287,7 @@ def _rows(data: pl.Series, layout: _Layout) -> pl.DataFrame:
         needed = [cell[role] for role in ("id", "chrom", "pos", "allele1")]
     too_many = pl.col(f"field_{layout.n_columns}").fill_null("") != ""
     return cells.select(
+        *([cell["sample"].alias("sample")] if "sample" in cell else []),
         cell["id"].alias("id"),
         cell["chrom"].alias("chrom"),
         cell["pos"].alias("pos"),

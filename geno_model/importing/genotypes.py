@@ -1,7 +1,7 @@
 """What becomes of each row of an export beside a reference genome (spec 5).
 
 Belongs here: chromosome names, kinds of genotype, strand, duplicates, and the one outcome of each row. Does not: the
-export's text layout, whether the build fits, VCF.
+export's text layout, whether the build fits, where one copy is expected (`ploidy`), VCF.
 
 The concept: alleles are codes A 0, C 1, G 2, T 3, the complement of x is 3 - x, and all rows are judged at once.
 Each row gets the first of these outcomes that holds:
@@ -28,7 +28,7 @@ is flipped on its own, and two alternates in one row are a record with both (1/2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from geno_model.genomics.genome import Genome, plain_name
+from geno_model.importing.ploidy import CalledPlaces, Sex, single_copies
 
 OUTCOMES = (
     "written", "hom_ref", "no_call", "indel_code", "duplicate", "conflicting_duplicate", "contig_unknown",
@@ -49,7 +50,8 @@ MT_LENGTH_BP = 16_569
 ENOUGH = 20
 """Called genotypes beside known bases, from which on strand and build are told."""
 _CODE = {name: np.uint8(index) for index, name in enumerate(OUTCOMES)}
-_VENDOR_CONTIGS = {"23": "X", "24": "Y", "25": "X", "26": "MT", "XY": "X", "PAR": "X"}
+_VENDOR_CONTIGS = {"XY": "X", "PAR": "X"}  # 23 to 26 are known to the genome
+_PAR_NAMES = ("25", "XY", "PAR")
 _UNKNOWN = 4
 _BASE_CODES = np.full(256, _UNKNOWN, dtype=np.uint8)
 _BASE_CODES[np.frombuffer(b"ACGT", dtype=np.uint8)] = np.arange(4, dtype=np.uint8)
@@ -83,7 +85,7 @@ class Judged:
 
     outcome: index in `OUTCOMES` of each row. sites: rows whose outcome is written or hom_ref, sorted as the FASTA is:
     row i64 (0-based in the export), contig, pos i64 (1-based), ref, first and second (codes; second is first where
-    there is one copy), is_haploid. n_flipped: how many of `sites` were complemented.
+    there is one copy), is_haploid. n_flipped: how many of `sites` were complemented. notes: about copies.
     """
 
     outcome: _Codes
@@ -91,6 +93,7 @@ class Judged:
     fit: Fit
     n_flipped: int
     n_other_mt: int
+    notes: list[str]
 
     def counts(self) -> dict[str, int]:
         """Number of rows with each outcome, in the order of `OUTCOMES`, zeros included."""
@@ -114,10 +117,16 @@ class _Placed:
     is_haploid: NDArray[np.bool_]
 
 
-def judge(rows: pl.DataFrame, genome: Genome, strand: Strand = "auto") -> Judged:
-    """The outcome of every row. rows: `Export.rows`."""
+def judge(
+    rows: pl.DataFrame, genome: Genome, strand: Strand = "auto", sex: Sex = "auto", build: str | None = None
+) -> Judged:
+    """The outcome of every row. rows: `Export.rows`. build: of its positions, where it is known."""
     contig, is_other_mt = _contigs(rows["chrom"], genome)
     outcome, placed = _place(rows, contig, genome)
+    is_said_par = rows["chrom"].str.to_uppercase().str.strip_prefix("CHR").is_in(_PAR_NAMES).fill_null(False).to_numpy()
+    places = CalledPlaces(placed.contig, placed.pos, placed.first != placed.second, is_said_par[placed.row])
+    is_single, notes = single_copies(places, list(genome.contigs), build, sex)
+    placed = replace(placed, is_haploid=placed.is_haploid | is_single)
     fit = _fit(placed, strand)
     flips = _flips(placed, fit.is_minus, strand)
     first = np.where(flips, 3 - placed.first, placed.first)
@@ -134,7 +143,7 @@ def judge(rows: pl.DataFrame, genome: Genome, strand: Strand = "auto") -> Judged
     sites = pl.DataFrame({name: column[is_site] for name, column in columns.items()})
     n_flipped = int((flips & (first + second != 3) & is_site).sum())  # 3: a pair of complements, which stays the same
     n_other_mt = int((is_other_mt & (outcome == _CODE["contig_unknown"])).sum())
-    return Judged(outcome, sites, fit, n_flipped, n_other_mt)
+    return Judged(outcome, sites, fit, n_flipped, n_other_mt, notes)
 
 
 def _contigs(chroms: pl.Series, genome: Genome) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

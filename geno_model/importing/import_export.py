@@ -21,6 +21,7 @@ from geno_model.genomics.genome import Genome
 from geno_model.importing.errors import ExportBuildError, NothingWrittenError
 from geno_model.importing.export_reader import Export, read_export
 from geno_model.importing.genotypes import ENOUGH, MT_LENGTH_BP, Fit, Judged, Strand, judge
+from geno_model.importing.ploidy import Sex
 from geno_model.importing.vcf_output import SUFFIXES, vcf_header, vcf_lines, write_vcf
 from geno_model.scoring.errors import OutputError
 from geno_model.scoring.vcf_index import index_paths
@@ -61,19 +62,25 @@ def import_export(
     genome: Genome,
     output: Path,
     *,
-    sample: str = "SAMPLE",
+    sample: str | None = None,
+    sample_name: str = "SAMPLE",
     strand: Strand = "auto",
+    sex: Sex = "auto",
     all_sites: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> ImportSummary:
-    """Write the VCF of an export. before: called just before the output appears, may raise.
+    """Write the VCF of an export.
 
+    sample: which one of several samples, by its id or its number (`read_export`). sample_name: heads the VCF's column.
+    before: called just before the output appears, may raise.
     Raises InputError for what cannot be read, ExportBuildError, and NothingWrittenError where no row gives a record.
     """
-    export = read_export(path)
-    judged = judge(export.rows, genome, strand)
-    claimed = _claimed_build(export)
-    notes = _require_build(judged.fit, claimed, build_of(genome.contigs), strand)
+    export = read_export(path, sample)
+    claimed, build = _claimed_build(export), build_of(genome.contigs)
+    judged = judge(export.rows, genome, strand, sex, build or (claimed[0] if claimed else None))
+    notes = _require_build(judged.fit, claimed, build, strand) + judged.notes
+    if codes_note := genome.pop_codes_note():
+        notes.append(codes_note)
     lines = vcf_lines(judged, export.rows["id"], all_sites=all_sites)
     outcomes = judged.counts()
     if lines.is_empty():
@@ -82,7 +89,7 @@ def import_export(
         )
     if judged.n_other_mt:
         notes.append(_other_mt(judged, genome))
-    note = write_vcf(output, vcf_header(genome, sample), lines, genome.contigs, before)
+    note = write_vcf(output, vcf_header(genome, sample_name), lines, genome.contigs, before)
     if note:
         notes.append(note)
     return ImportSummary(export.layout, export.rows.height, lines.len(), outcomes, judged.n_flipped, judged.fit, notes)

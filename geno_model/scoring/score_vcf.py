@@ -166,7 +166,8 @@ def score_vcf(
         write_report(report, told, _facts(vcf, scorer), pathogenic=summary.pathogenic)
     unsorted = None if order.is_sorted else UNSORTED_NOTE
     resumed = f"{n_reused:,} of {number + 1:,} chunks were done before" if resume else None
-    return replace(summary, notes=tuple(note for note in (unsorted, writer.note, resumed) if note))
+    notes = (unsorted, writer.note, resumed, scorer.genome.pop_codes_note())
+    return replace(summary, notes=tuple(note for note in notes if note))
 
 
 def _chunk_scores(

@@ -96,14 +96,14 @@ def codon_spans(alleles: pl.DataFrame, genes: pl.DataFrame) -> pl.DataFrame:
 def interrupted_codons(genes: pl.DataFrame) -> pl.DataFrame:
     """Codons that an intron cuts in two: codon (number), contig, start_bp, end_bp; one row a piece.
 
-    genes: GeneAnnotation frame, in which every coding sequence begins with a whole codon.
+    genes: GeneAnnotation frame.
     """
     transcript = ("contig", "transcript_id", "strand")
     forward = pl.col("strand") == "+"
     order = pl.when(forward).then(pl.col("start_bp")).otherwise(-pl.col("end_bp"))
     length = pl.col("end_bp") - pl.col("start_bp")
     ordered = genes.filter(pl.col("feature") == "CDS").with_columns(_order=order).sort(*transcript, "_order")
-    before = ordered.with_columns(begun=length.cum_sum().over(transcript) % CODON_BP).with_columns(
+    before = ordered.with_columns(begun=(length - pl.col("phase")).mod(CODON_BP)).with_columns(
         next_start=pl.col("start_bp").shift(-1).over(transcript), next_end=pl.col("end_bp").shift(-1).over(transcript)
     )
     cut = before.filter((pl.col("begun") > 0) & pl.col("next_start").is_not_null()).with_row_index("codon")

@@ -68,8 +68,8 @@ EXCLUDED = {
     # which is AAT TAG.
     "no_anchor": "an unequal replacement of, or by, one base that keeps the frame or, says csq, loses the stop",
     # Ours: an unknown amino acid is missense. csq: X to X is synonymous; of a codon whose N lies at an exon's end it
-    # even names an amino acid.
-    "unknown_codon": "an SNV or MNV in a codon with N in it",
+    # even names an amino acid; of one that is incomplete it says nothing.
+    "unknown_codon": "an SNV or MNV in a codon with N in it, or in one that the transcript's end cuts short",
     # Ours: the start is lost when the first codon no longer reads M, read where the VCF puts the indel. csq says lost
     # for A TGC TG..., and retained where a shift to the other side of a repeat would spare it.
     "start_codon_indel": "an indel of which csq says start_retained, or start_lost with M still first",
@@ -222,13 +222,15 @@ def _excluded(found: pl.DataFrame, coding: pl.DataFrame, genome: Genome) -> pl.S
 
 
 def _half_known_codons(coding: pl.DataFrame, genome: Genome) -> set[int]:
-    """0-based places of one contig that are known and share a codon of some transcript with an N."""
+    """0-based places of one contig whose codon, in some transcript, has an N in it or is cut short by its end."""
     is_n = genome.bases(coding["contig"][0]) == ord("N")
     found: set[int] = set()
     for _, rows in coding.sort("start_bp").group_by("transcript_id", "strand", maintain_order=True):
         places = np.concatenate([np.arange(*span) for span in rows.select("start_bp", "end_bp").iter_rows()])
-        places = places if rows["strand"][0] == "+" else places[::-1]
-        codons = places[: len(places) // 3 * 3].reshape(-1, 3)
+        places, phase = (places, rows["phase"][0]) if rows["strand"][0] == "+" else (places[::-1], rows["phase"][-1])
+        n_whole = (len(places) - phase) // 3 * 3
+        found |= set(np.concatenate([places[:phase], places[phase + n_whole :]]).tolist())
+        codons = places[phase : phase + n_whole].reshape(-1, 3)
         n_unknown = is_n[codons].sum(axis=1)
         found |= set(codons[(n_unknown > 0) & (n_unknown < 3)].ravel().tolist())
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from geno_model.genomics.genome import Genome
 from geno_model.importing.genotypes import Strand
 from geno_model.importing.import_export import ImportSummary, import_export
+from geno_model.importing.ploidy import Sex
 
 CONTIGS = {"chr2": 80, "chr1": 400, "chrX": 200, "chrY": 40, "chrM": 16_569}
 """In the FASTA's order. Position p (1-based) holds A, C, G, T for p = 1, 2, 3, 0 modulo 4; chr1:101-104 is N."""
@@ -69,12 +70,30 @@ def text_ftdna(rows: Iterable[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def text_illumina(
+    rows: Iterable[Row], strands: Iterable[str] = ("Top", "Plus"), samples: Iterable[str] = ("S1",)
+) -> str:
+    """A final report of GenomeStudio, the rows once for each sample; every strand but Plus holds the complement."""
+    strands = list(strands)
+    names = ["Sample ID", "SNP Name", "SNP", *(f"Allele{i} - {strand}" for strand in strands for i in (1, 2))]
+    lines = ["[Header]", "GSGT Version\t2.0.4", "Content\t\tGSA-24v3-0_A2.bpm", "Num SNPs\t9", "[Data]"]
+    lines.append("\t".join([*names, "GC Score", "Chr", "Position"]))
+    for sample in samples:
+        for name, chrom, pos, genotype in rows:
+            pair = (genotype * 2)[:2]
+            other = pair.translate(str.maketrans("ACGT", "TGCA"))
+            alleles = [base for strand in strands for base in (pair if strand == "Plus" else other)]
+            lines.append("\t".join([sample, name, "[A/G]", *alleles, "0.9", chrom, pos]))
+    return "\r\n".join(lines) + "\r\n"
+
+
 LAYOUTS = {
     "23andMe": text_23andme,
     "alleles": text_alleles,
     "AncestryDNA": text_ancestry,
     "MyHeritage": text_myheritage,
     "FTDNA": text_ftdna,
+    "Illumina": text_illumina,
 }
 
 
@@ -86,11 +105,17 @@ class Importer:
         self.out = folder / "out.vcf"
 
     def __call__(
-        self, export: str | bytes, *, strand: Strand = "auto", all_sites: bool = False
+        self,
+        export: str | bytes,
+        *,
+        sample: str | None = None,
+        strand: Strand = "auto",
+        sex: Sex = "auto",
+        all_sites: bool = False,
     ) -> tuple[list[str], ImportSummary]:
         path = self.folder / "export"
         path.write_bytes(export.encode() if isinstance(export, str) else export)
-        summary = import_export(path, self.genome, self.out, strand=strand, all_sites=all_sites)
+        summary = import_export(path, self.genome, self.out, sample=sample, strand=strand, sex=sex, all_sites=all_sites)
         assert sum(summary.outcomes.values()) == summary.n_rows
         return records(self.out), summary
 

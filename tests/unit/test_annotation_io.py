@@ -32,6 +32,11 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def phases(genes: pl.DataFrame) -> list[int]:
+    """Of the coding segments, in the order of the genome."""
+    return genes.filter(pl.col("feature") == "CDS").sort("start_bp")["phase"].to_list()
+
+
 def rows(genes: pl.DataFrame, feature: str) -> list[tuple[str, int, int, str]]:
     part = genes.filter(pl.col("feature") == feature).select("transcript_id", "start_bp", "end_bp", "strand")
     return part.sort("transcript_id", "start_bp").rows()
@@ -72,7 +77,8 @@ def test_gtf_and_gff3_give_the_same_table(genome: Genome, tmp_path: Path) -> Non
     assert gtf.equals(read_genes(write(tmp_path / "a.gff3.gz", GFF3), genome))
     assert rows(gtf, "exon") == [("T1", 100, 200, "+"), ("T1", 300, 400, "+"), ("T2", 500, 600, "-")]
     # T1: the stop codon is part of the coding sequence. T2 begins (at its right end) one base before a codon.
-    assert rows(gtf, "CDS") == [("T1", 150, 200, "+"), ("T1", 300, 340, "+"), ("T2", 520, 589, "-")]
+    assert rows(gtf, "CDS") == [("T1", 150, 200, "+"), ("T1", 300, 340, "+"), ("T2", 520, 590, "-")]
+    assert phases(gtf) == [0, 1, 1]
     assert rows(gtf, "transcript") == [("T1", 100, 400, "+"), ("T2", 500, 600, "-")]
     labels = gtf.select("contig", "transcript_id", "gene", "biotype").unique().sort("gene").rows()
     assert labels == [("chr1", "T1", "ABC", "protein_coding"), ("chr1", "T2", "G2", "protein_coding")]
@@ -181,12 +187,93 @@ def test_ncbi_names_split_stop_codons_and_shared_exons(genome: Genome, tmp_path:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("000", [0, 2, 1]),  # a column that was never filled in: 100 and 10 bases come before, counted
+        ("...", [0, 2, 1]),
+        ("021", [0, 2, 1]),
+        ("2..", [2, 1, 0]),  # incomplete at the 5' end
+        ("021", [0, 2, 1]),
+        ("001", [0, 0, 1]),  # the genome lacks a base or two after the first segment: what the file says
+    ],
+)
+def test_phases(
+    genome: Genome, tmp_path: Path, given: str, expected: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    spans = [(101, 200), (301, 310), (401, 450)]
+    forward = [f'1|t|CDS|{a}|{b}|.|+|{phase}|transcript_id "T";\n' for (a, b), phase in zip(spans, given, strict=True)]
+    reverse = [
+        f'1|t|CDS|{1001 - b}|{1001 - a}|.|-|{phase}|transcript_id "U";\n'
+        for (a, b), phase in zip(spans, given, strict=True)
+    ]
+    caplog.set_level("INFO")
+    genes = read_genes(write(tmp_path / "a.gtf", "".join(forward + reverse)), genome)
+    assert phases(genes.filter(pl.col("strand") == "+")) == expected
+    assert phases(genes.filter(pl.col("strand") == "-")) == expected[::-1]
+    assert ("2 coding sequences have a segment whose phase" in caplog.text) == (given == "001")
+
+
+SEC = [(149, 152), (159, 160), (199, 201)]  # the second one's codon is cut by an intron
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # RefSeq's GFF3: on every segment of the protein
+        """
+        NC_000001.11|RefSeq|gene|101|400|.|+|.|ID=gene-XYZ;Name=XYZ;gene=XYZ
+        NC_000001.11|RefSeq|mRNA|101|400|.|+|.|ID=rna-T;Parent=gene-XYZ;gene=XYZ
+        NC_000001.11|RefSeq|CDS|141|160|.|+|0|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
+        NC_000001.11|RefSeq|CDS|200|250|.|+|1|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
+        """,
+        # RefSeq's GTF
+        """
+        NC_000001.11|RefSeq|CDS|141|160|.|+|0|transcript_id "T"; transl_except "(pos:150..152,aa:Sec)";
+        NC_000001.11|RefSeq|CDS|200|250|.|+|1|transcript_id "T"; transl_except "(pos:join(160,200..201),aa:Sec)";
+        """,
+        # Ensembl's and GENCODE's GTF
+        """
+        1|havana|CDS|141|160|.|+|0|gene_id "XYZ"; transcript_id "T";
+        1|havana|CDS|200|250|.|+|1|gene_id "XYZ"; transcript_id "T";
+        1|havana|Selenocysteine|150|152|.|+|.|gene_id "XYZ"; transcript_id "T";
+        1|havana|Selenocysteine|160|160|.|+|.|gene_id "XYZ"; transcript_id "T";
+        1|havana|Selenocysteine|200|201|.|+|.|gene_id "XYZ"; transcript_id "T";
+        """,
+        # GENCODE's GFF3
+        """
+        chr1|HAVANA|gene|101|400|.|+|.|ID=G;gene_name=XYZ
+        chr1|HAVANA|transcript|101|400|.|+|.|ID=T;Parent=G;gene_name=XYZ
+        chr1|HAVANA|CDS|141|160|.|+|0|ID=CDS:T;Parent=T
+        chr1|HAVANA|CDS|200|250|.|+|1|ID=CDS:T;Parent=T
+        chr1|HAVANA|stop_codon_redefined_as_selenocysteine|150|152|.|+|0|ID=s:T;Parent=T
+        chr1|HAVANA|stop_codon_redefined_as_selenocysteine|160|160|.|+|0|ID=s:T;Parent=T
+        chr1|HAVANA|stop_codon_redefined_as_selenocysteine|200|201|.|+|2|ID=s:T;Parent=T
+        """,
+    ],
+    ids=["RefSeq GFF3", "RefSeq GTF", "Ensembl GTF", "GENCODE GFF3"],
+)  # fmt: skip
+def test_selenocysteines(genome: Genome, tmp_path: Path, text: str) -> None:
+    genes = read_genes(write(tmp_path / "genes.txt", text), genome)
+    assert rows(genes, "selenocysteine") == [("T", start, end, "+") for start, end in SEC]
+    assert rows(genes, "CDS") == [("T", 140, 160, "+"), ("T", 199, 250, "+")]
+
+
+def test_a_selenocysteine_of_the_reverse_strand(genome: Genome, tmp_path: Path) -> None:
+    text = """
+        1|RefSeq|mRNA|101|400|.|-|.|ID=rna-T;gene=XYZ
+        1|RefSeq|CDS|141|160|.|-|0|ID=c;Parent=rna-T;transl_except=(pos:complement(150..152)%2Caa:Sec)
+    """
+    assert rows(read_genes(write(tmp_path / "a.gff3", text), genome), "selenocysteine") == [("T", 149, 152, "-")]
+
+
 def test_a_first_segment_shorter_than_its_phase(genome: Genome, tmp_path: Path) -> None:
     gtf = """
-        1|t|CDS|101|102|.|+|2|gene_id "G"; transcript_id "T";
-        1|t|CDS|201|212|.|+|0|gene_id "G"; transcript_id "T";
+        1|t|CDS|101|101|.|+|2|gene_id "G"; transcript_id "T";
+        1|t|CDS|201|212|.|+|1|gene_id "G"; transcript_id "T";
     """
-    assert rows(read_genes(write(tmp_path / "a.gtf", gtf), genome), "CDS") == [("T", 200, 212, "+")]
+    genes = read_genes(write(tmp_path / "a.gtf", gtf), genome)
+    assert rows(genes, "CDS") == [("T", 100, 101, "+"), ("T", 200, 212, "+")] and phases(genes) == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from geno_model.genomics.consequence import (
     NONSENSE,
     NOT_CODING,
     SYNONYMOUS,
+    UNKNOWN,
     ChangedSpans,
     CodingSequences,
     changed_spans,
@@ -72,10 +73,26 @@ HAND_WORKED = [
 ]
 
 
-def coding(gene: str, transcripts: list[tuple[str, list[tuple[int, int]]]], **options: bool) -> CodingSequences:
-    rows = [(start, end, strand, f"t{i}") for i, (strand, cds) in enumerate(transcripts) for start, end in cds]
-    frame = pl.DataFrame(rows, schema=["start_bp", "end_bp", "strand", "transcript_id"], orient="row")
-    return CodingSequences(frame, np.frombuffer(gene.encode(), dtype=np.uint8), **options)
+def coding(
+    gene: str, transcripts: list[tuple[str, list[tuple[int, int]]]], phase: int = 0, *, mitochondrial: bool = False
+) -> CodingSequences:
+    """phase: of each transcript's first segment."""
+    rows = [
+        (*segment, strand, f"t{i}", of_segment)
+        for i, (strand, cds) in enumerate(transcripts)
+        for segment, of_segment in zip(cds, phases(strand, cds, phase), strict=True)
+    ]
+    frame = pl.DataFrame(rows, schema=["start_bp", "end_bp", "strand", "transcript_id", "phase"], orient="row")
+    return CodingSequences(frame, np.frombuffer(gene.encode(), dtype=np.uint8), mitochondrial=mitochondrial)
+
+
+def phases(strand: str, segments: list[tuple[int, int]], first: int = 0) -> list[int]:
+    """Phase of each segment, which follows from the lengths of those translated before it."""
+    found, phase = {}, first
+    for segment in sorted(segments, reverse=strand == "-"):
+        found[segment] = phase
+        phase = (phase - (segment[1] - segment[0])) % 3
+    return [found[segment] for segment in segments]
 
 
 def spans_of(edits: list[tuple[int, int, str]]) -> ChangedSpans:
@@ -120,9 +137,17 @@ def test_a_first_codon_that_is_no_start_cannot_be_lost() -> None:
     ]
 
 
-def test_unknown_amino_acids_are_missense() -> None:
-    gene = coding("ATGNCTAC", [("+", [(0, 8)])])
-    assert gene.consequences(spans_of([(5, 6, "A"), (7, 8, "A")])).tolist() == [MISSENSE, MISSENSE]
+def test_unknown_amino_acids() -> None:
+    gene = coding("ATGNCTGCTAC", [("+", [(0, 11)])])
+    # ... N CT, GCT -> GCC beside it, and both at once: the one's silence does not speak for the other.
+    edits = spans_of([(5, 6, "A"), (10, 11, "A"), (8, 9, "C"), (5, 9, "AGCC"), (5, 9, "ACCT")])
+    assert gene.consequences(edits).tolist() == [UNKNOWN, UNKNOWN, SYNONYMOUS, UNKNOWN, MISSENSE]
+    # What another transcript says counts before it: CTG -> CTA, both L.
+    known = coding("ATGNCTGCTAC", [("+", [(0, 11)]), ("+", [(4, 10)])])
+    assert known.consequences(spans_of([(5, 6, "A")])).tolist() == [MISSENSE]  # CTG -> CAG
+    assert coding("ATGNCTG", [("+", [(0, 7)]), ("+", [(4, 7)])]).consequences(spans_of([(6, 7, "A")])).tolist() == [
+        SYNONYMOUS
+    ]
 
 
 def test_the_mitochondrial_code() -> None:
@@ -137,12 +162,135 @@ def test_the_mitochondrial_code() -> None:
     assert coding(gene, [("+", [(0, 12)])]).consequences(edit).tolist() == [NONSENSE, NONSENSE, MISSENSE]
 
 
+def test_mitochondrial_start_codons() -> None:
+    # The human ND2 begins with ATT, ND3 with ATA: both are read M, and so are ATC, ATG and GTG.
+    edits = spans_of([(2, 3, "C"), (2, 3, "G"), (0, 3, "GTG"), (1, 2, "C"), (0, 1, "C"), (0, 3, "")])
+    gene = coding("ATTCCCTAA", [("+", [(0, 9)])], mitochondrial=True)
+    assert gene.consequences(edits).tolist() == [SYNONYMOUS, SYNONYMOUS, SYNONYMOUS, NONSENSE, NONSENSE, NONSENSE]
+    assert coding("ATTCCCTAA", [("+", [(0, 9)])]).consequences(edits).tolist() == [SYNONYMOUS] + [MISSENSE] * 5
+
+
+#                   5   7      10     13     16
+INCOMPLETE = "CCCCC" + "GC" + "ATG" + "GCT" + "TA" + "CCCC"  # phase 2: ?GC ATG GCT TA?
+INCOMPLETE_EDITS = [
+    ((4, 5, "A"), NOT_CODING),
+    ((5, 6, "A"), UNKNOWN),  # of the first codon one base is missing
+    ((6, 7, "A"), UNKNOWN),
+    ((5, 7, "TT"), UNKNOWN),
+    ((6, 8, "AG"), MISSENSE),  # ... and ATG -> GTG, which is no start
+    ((7, 8, "G"), MISSENSE),
+    ((7, 10, ""), MISSENSE),
+    ((12, 13, "A"), SYNONYMOUS),  # GCT -> GCA
+    ((5, 6, ""), NONSENSE),  # frameshift
+    ((4, 6, ""), MISSENSE),  # over the border
+    ((6, 6, "AAA"), MISSENSE),
+    ((7, 7, "TAA"), NONSENSE),  # a stop between the incomplete codon and the next
+    ((13, 14, "C"), UNKNOWN),  # of the last codon one base is missing
+    ((14, 15, "C"), UNKNOWN),
+    ((13, 14, ""), NONSENSE),
+    ((15, 16, "A"), NOT_CODING),
+]
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_incomplete_first_and_last_codons(strand: str) -> None:
+    n, edits = len(INCOMPLETE), [edit for edit, _ in INCOMPLETE_EDITS]
+    if strand == "+":
+        gene = coding(INCOMPLETE, [("+", [(5, 15)])], phase=2)
+    else:
+        gene = coding(INCOMPLETE.translate(RC)[::-1], [("-", [(n - 15, n - 5)])], phase=2)
+        edits = [mirror(n, edit) for edit in edits]
+    found = gene.consequences(spans_of(edits)).tolist()
+    assert dict(zip(edits, found, strict=True)) == dict(zip(edits, [c for _, c in INCOMPLETE_EDITS], strict=True))
+
+
+def test_an_incomplete_codon_over_an_intron() -> None:
+    # Phase 2, and one base before the intron: ?G.C GCT TAA
+    gene = coding("G" + "GTAAG" + "CGCTTAA", [("+", [(0, 1), (6, 13)])], phase=2)
+    edits = [(0, 1, "A"), (6, 7, "A"), (9, 10, "C"), (7, 8, "A")]
+    assert gene.consequences(spans_of(edits)).tolist() == [UNKNOWN, UNKNOWN, SYNONYMOUS, MISSENSE]
+
+
+def test_a_segment_in_another_frame_than_the_one_before() -> None:
+    # ATG G..|GCT TAA: the genome lacks the end of the second codon, the annotation says that the next one is whole.
+    rows = {"start_bp": [0, 4], "end_bp": [4, 10], "strand": "+", "transcript_id": "t", "phase": [0, 0]}
+    gene = CodingSequences(pl.DataFrame(rows), np.frombuffer(b"ATGGGCTTAA", dtype=np.uint8))
+    edits = [(3, 4, "A"), (4, 5, "A"), (6, 7, "A"), (7, 8, "C"), (9, 10, "G")]
+    assert gene.consequences(spans_of(edits)).tolist() == [UNKNOWN, MISSENSE, SYNONYMOUS, MISSENSE, SYNONYMOUS]
+
+
+SELENOPROTEIN = "CC" + "ATGGCCTGACTGTAA" + "CC"  # M A U L *
+SELENOCYSTEINE_EDITS = [
+    ((9, 10, "A"), NONSENSE),  # TGA -> TAA
+    ((9, 11, "AG"), NONSENSE),  # TGA -> TAG
+    ((10, 11, "G"), MISSENSE),  # TGA -> TGG
+    ((8, 9, "C"), MISSENSE),  # TGA -> CGA
+    ((7, 8, "A"), SYNONYMOUS),  # GCC -> GCA, beside it
+    ((7, 12, "TTGAT"), SYNONYMOUS),  # MNV over it: GCC TGA CTG -> GCT TGA TTG
+    ((7, 12, "TTAAT"), NONSENSE),  # ... GCT TAA TTG
+    ((15, 16, "G"), SYNONYMOUS),  # TAA -> TGA, the stop retained
+    ((8, 11, ""), MISSENSE),  # deleted
+    ((7, 10, ""), MISSENSE),  # GCC TGA -> GCA
+    ((9, 9, "CCT"), MISSENSE),  # TCC TGA
+    ((9, 9, "AAT"), NONSENSE),  # TAA TGA
+    ((9, 9, "GAT"), NONSENSE),  # TGA TGA: one more than there was
+    ((8, 8, "TGA"), NONSENSE),
+    ((11, 11, "TGA"), NONSENSE),
+    ((10, 10, "CCG"), MISSENSE),  # TGC CGA
+    ((9, 10, ""), NONSENSE),  # frameshift
+]
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_an_internal_tga_of_a_whole_coding_sequence_is_a_selenocysteine(strand: str) -> None:
+    n, edits = len(SELENOPROTEIN), [edit for edit, _ in SELENOCYSTEINE_EDITS]
+    if strand == "-":
+        gene = coding(SELENOPROTEIN.translate(RC)[::-1], [("-", [(2, n - 2)])])
+        edits = [mirror(n, edit) for edit in edits]
+    else:
+        gene = coding(SELENOPROTEIN, [("+", [(2, n - 2)])])
+    found = gene.consequences(spans_of(edits)).tolist()
+    assert dict(zip(edits, found, strict=True)) == dict(zip(edits, [c for _, c in SELENOCYSTEINE_EDITS], strict=True))
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        "ATGGCCTGACTGCTG",  # no stop at its end
+        "CTGGCCTGACTGTAA",  # no start
+        "ATGTAATGACTGTAA",  # another stop inside: out of frame, or no gene
+        "ATGGCCTGACTGTA",  # cut short
+    ],
+)
+def test_a_tga_of_another_coding_sequence_is_one_where_the_annotation_says_so(sequence: str) -> None:
+    edit = spans_of([(7, 8, "A")])  # TGA -> TAA
+    segments = [(0, 8), (8, len(sequence))]
+    assert coding(sequence, [("+", segments)]).consequences(edit).tolist() == [SYNONYMOUS]
+    bases, n = np.frombuffer(sequence.encode(), dtype=np.uint8), len(sequence)
+    rows = {"start_bp": [0, 8], "end_bp": [8, n], "strand": "+", "transcript_id": "t", "phase": [0, 1]}
+
+    def consequence(start_bp: int, end_bp: int, transcript: str) -> int:
+        said = pl.DataFrame({"start_bp": [start_bp], "end_bp": [end_bp], "transcript_id": transcript})
+        return int(CodingSequences(pl.DataFrame(rows), bases, said).consequences(edit)[0])
+
+    assert consequence(6, 9, "t") == NONSENSE
+    assert consequence(8, 9, "t") == NONSENSE  # the part of it behind the intron
+    assert consequence(6, 9, "u") == SYNONYMOUS  # of another transcript
+    assert consequence(3, 6, "t") == SYNONYMOUS  # no TGA there
+
+
 def test_nothing_in_nothing_out() -> None:
     nothing = changed_spans(pl.Series([], dtype=pl.Int64), *[pl.Series([], dtype=pl.String)] * 2)
     assert coding(GENE, [("+", SEGMENTS)]).consequences(nothing).tolist() == []
     empty = CodingSequences(
         pl.DataFrame(
-            schema={"start_bp": pl.Int64, "end_bp": pl.Int64, "strand": pl.String, "transcript_id": pl.String}
+            schema={
+                "start_bp": pl.Int64,
+                "end_bp": pl.Int64,
+                "strand": pl.String,
+                "transcript_id": pl.String,
+                "phase": pl.Int64,
+            }
         ),
         np.frombuffer(b"ACGT", dtype=np.uint8),
     )
@@ -194,24 +342,39 @@ def protein(sequence: str) -> str:
     return "".join(CODE.get(sequence[i : i + 3], "X") for i in range(0, len(sequence), 3))
 
 
-def slow_consequence(gene: str, strand: str, segments: list[tuple[int, int]], edit: tuple[int, int, str]) -> int:
+def with_selenocysteines(sequence: str) -> str:
+    """The protein, the TGA inside a whole coding sequence read as U."""
+    acids = protein(sequence)
+    tga = [i for i in range(len(acids) - 1) if sequence[3 * i : 3 * i + 3] == "TGA"]
+    is_whole = acids[0] == "M" and acids[-1] == "*" and acids[:-1].count("*") == len(tga)
+    return "".join("U" if is_whole and i in tga else acid for i, acid in enumerate(acids))
+
+
+def slow_consequence(
+    gene: str, strand: str, segments: list[tuple[int, int]], edit: tuple[int, int, str], phase: int = 0
+) -> int:
     start, end, alt = edit
     if strand == "-":
         n = len(gene)
         return slow_consequence(
-            gene.translate(RC)[::-1], "+", [(n - b, n - a) for a, b in reversed(segments)], mirror(n, edit)
+            gene.translate(RC)[::-1], "+", [(n - b, n - a) for a, b in reversed(segments)], mirror(n, edit), phase
         )
-    positions = [p for a, b in segments for p in range(a, b)]
+    positions = [-1] * (-phase % 3) + [p for a, b in segments for p in range(a, b)]  # -1: a base that is not there
+    gene += "N"
     before = "".join(gene[p] for p in positions)
     if end - start == len(alt):
         changed = {start + i: base for i, base in enumerate(alt)}
         if not set(changed) & set(positions):
             return NOT_CODING
         touched = {positions.index(p) // 3 for p in changed if p in positions}
-        old, new = protein(before), protein("".join(changed.get(p, gene[p]) for p in positions))
+        old, new = with_selenocysteines(before), protein("".join(changed.get(p, gene[p]) for p in positions))
+        kept = [i for i in touched if all(changed.get(p, gene[p]) == gene[p] for p in positions[3 * i : 3 * i + 3])]
+        new = "".join(old[i] if i in kept else acid for i, acid in enumerate(new))
         if any(new[i] == "*" != old[i] for i in touched) or (old[0] == "M" != new[0]):
             return NONSENSE
-        return MISSENSE if any(old[i] != new[i] or old[i] == "X" for i in touched) else SYNONYMOUS
+        if any(old[i] != new[i] != "X" != old[i] for i in touched):
+            return MISSENSE
+        return UNKNOWN if any("X" in (old[i], new[i]) for i in touched) else SYNONYMOUS
     home = [s for s in segments if (s[0] < start < s[1] if start == end else s[0] <= start and end <= s[1])]
     if not home:
         touched = [i for i, p in enumerate(positions) if start <= p < end]
@@ -222,9 +385,12 @@ def slow_consequence(gene: str, strand: str, segments: list[tuple[int, int]], ed
         return NONSENSE
     at = positions.index(start)
     after = before[:at] + alt + before[at + end - start :]
-    old, new = protein(before), protein(after)
+    old, new = with_selenocysteines(before), protein(after)
     head, tail = at // 3, len(old) - -(-(at + end - start) // 3)
-    if "*" in new[head : len(new) - tail] and "*" not in old[head : len(old) - tail]:
+    place = range(head, len(new) - tail)
+    n_tga = sum(after[3 * i : 3 * i + 3] == "TGA" for i in place)
+    n_stops = sum(new[i] == "*" for i in place) - min(n_tga, old[head : len(old) - tail].count("U"))
+    if n_stops and "*" not in old[head : len(old) - tail]:
         return NONSENSE
     return NONSENSE if head == 0 and old[0] == "M" and new[:1] != "M" else MISSENSE
 
@@ -254,7 +420,28 @@ def test_against_the_slow_implementation(seed: int) -> None:
     elif plant[0] == "-" and plant[1][-1][1] - plant[1][-1][0] >= 3:
         gene = gene[: plant[1][-1][1] - 3] + "CAT" + gene[plant[1][-1][1] :]
     edits = [(p, p + 1, base) for p in range(90) for base in "ACGT" if base != gene[p]] + random_edits(rng, 90, 300)
-    found = coding(gene, transcripts).consequences(spans_of(edits))
-    for edit, consequence in zip(edits, found.tolist(), strict=True):
-        expected = min(slow_consequence(gene, strand, segments, edit) for strand, segments in transcripts)
-        assert consequence == expected, (gene, transcripts, edit)
+    for phase in range(3):
+        found = coding(gene, transcripts, phase).consequences(spans_of(edits))
+        for edit, consequence in zip(edits, found.tolist(), strict=True):
+            expected = min(slow_consequence(gene, strand, segments, edit, phase) for strand, segments in transcripts)
+            assert consequence == expected, (gene, transcripts, edit, phase)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_selenoproteins_against_the_slow_implementation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    codons = rng.choice([codon for codon, acid in CODE.items() if acid != "*"], 20).tolist()
+    codons[0], codons[-1] = "ATG", "TAG"
+    for i in rng.choice(np.arange(1, 19), 3, replace=False):
+        codons[i] = "TGA"
+    cut = int(rng.integers(10, 50))
+    gene = "CCCCC" + "".join(codons)[:cut] + "GTAAAAAAAAAG" + "".join(codons)[cut:] + "CCCCC"
+    segments = [(5, 5 + cut), (17 + cut, 77)]
+    edits = [(p, p + 1, base) for p in range(82) for base in "ACGT" if base != gene[p]] + random_edits(rng, 82, 600)
+    for strand in "+-":
+        if strand == "-":
+            gene, segments = gene.translate(RC)[::-1], [(82 - b, 82 - a) for a, b in reversed(segments)]
+            edits = [mirror(82, edit) for edit in edits]
+        found = coding(gene, [(strand, segments)]).consequences(spans_of(edits))
+        for edit, consequence in zip(edits, found.tolist(), strict=True):
+            assert consequence == slow_consequence(gene, strand, segments, edit), (gene, strand, segments, edit)

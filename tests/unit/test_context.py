@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from data_contracts import GeneAnnotation, RepeatAnnotation, validate
-from geno_model.genomics.consequence import MISSENSE, NONSENSE, NOT_CODING, SYNONYMOUS
+from geno_model.genomics.annotation_io import read_genes
+from geno_model.genomics.consequence import MISSENSE, NONSENSE, NOT_CODING, SYNONYMOUS, UNKNOWN
 from geno_model.genomics.context import SEVERITY, Context, gc_bin, gc_terciles
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
-from tests.unit.test_consequence import RC, mirror, random_edits, random_segments, slow_consequence
+from tests.unit.test_consequence import RC, mirror, phases, random_edits, random_segments, slow_consequence
 
 Edit = tuple[int, int, str]  # start_bp, end_bp, alternate bases
 Transcript = tuple[str, list[tuple[int, int]], tuple[int, int] | None]  # strand, exons, (CDS start, CDS end)
@@ -67,12 +68,12 @@ def genome_of(folder: Path, **contigs: str) -> Genome:
 def genes_of(transcripts: list[Transcript], contig: str = "chr1") -> pl.DataFrame:
     rows = []
     for i, (strand, exons, coding) in enumerate(transcripts):
-        features = [("transcript", exons[0][0], exons[-1][1]), *(("exon", *exon) for exon in exons)]
-        for start, end in exons if coding else []:
-            start, end = max(start, coding[0] if coding else 0), min(end, coding[1] if coding else 0)
-            features += [("CDS", start, end)] if start < end else []
-        rows += [(contig, start, end, strand, feature, f"t{i}", "G", None) for feature, start, end in features]
-    types = {"start_bp": pl.Int64, "end_bp": pl.Int64}
+        first, last = coding or (0, 0)
+        cds = [(max(start, first), min(end, last)) for start, end in exons if max(start, first) < min(end, last)]
+        features = [("transcript", exons[0][0], exons[-1][1], None), *(("exon", *exon, None) for exon in exons)]
+        features += [("CDS", *segment, phase) for segment, phase in zip(cds, phases(strand, cds), strict=True)]
+        rows += [(contig, start, end, strand, name, f"t{i}", "G", None, phase) for name, start, end, phase in features]
+    types = {"start_bp": pl.Int64, "end_bp": pl.Int64, "phase": pl.Int64}
     names = list(GeneAnnotation.to_schema().columns)
     schema = {name: types.get(name, pl.String) for name in names}
     return validate(GeneAnnotation, pl.DataFrame(rows, schema=schema, orient="row"))
@@ -132,6 +133,38 @@ def test_without_annotation_nothing_is_known(tmp_path: Path) -> None:
     context = Context.build(genes_of([("+", EXONS, CDS)]), None, genome)
     assert context.annotate(alleles_of(GENE, [(50, 51, "G")], "chr2"))["region_class"].to_list() == ["other"]
     assert context.annotate(alleles_of(GENE, [])).height == 0
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_incomplete_codons_are_coding(strand: str, tmp_path: Path) -> None:
+    """A GTF whose coding sequence has phase 2 from 10001: ?GC ATG GCT TA?."""
+    bases = "C" * 10_000 + "GCATGGCTTA" + "C" * 2_000
+    n = len(bases)
+    edits = [(9_999, 10_000, "A"), *((10_000 + i, 10_001 + i, "G" if i else "A") for i in (0, 1, 2, 7, 9))]
+    edits += [(10_000, 10_001, ""), (10_010, 10_011, "A")]
+    expected = ["utr5", "coding_missense", "coding_missense", "coding_missense", "coding_synonymous"]
+    expected += ["coding_missense", "coding_nonsense", "utr3"]
+    spans = {"exon": (9_991, 10_020, "."), "CDS": (10_001, 10_010, "2")}
+    if strand == "-":
+        bases, edits = bases.translate(RC)[::-1], [mirror(n, edit) for edit in edits]
+        spans = {name: (n + 1 - end, n + 1 - start, phase) for name, (start, end, phase) in spans.items()}
+    lines = [
+        "\t".join(("chr1", "t", name, str(start), str(end), ".", strand, phase, 'transcript_id "T";'))
+        for name, (start, end, phase) in spans.items()
+    ]
+    (tmp_path / "genes.gtf").write_text("\n".join(lines) + "\n")
+    genome = genome_of(tmp_path, chr1=bases)
+    assert regions(Context.build(read_genes(tmp_path / "genes.gtf", genome), None, genome), bases, edits) == expected
+
+
+def test_a_selenocysteine_that_the_annotation_names(tmp_path: Path) -> None:
+    bases = "GCCTGACTG"  # no start, no stop: without the annotation's word a stop
+    genome = genome_of(tmp_path, chr1=bases)
+    line = 'chr1\tt\t{}\t{}\t{}\t.\t+\t{}\ttranscript_id "T";\n'
+    for name, expected in (("Selenocysteine", "coding_nonsense"), ("start_codon", "coding_synonymous")):
+        (tmp_path / "genes.gtf").write_text(line.format("CDS", 1, 9, 0) + line.format(name, 4, 6, "."))
+        context = Context.build(read_genes(tmp_path / "genes.gtf", genome), None, genome)
+        assert regions(context, bases, [(4, 5, "A")]) == [expected]
 
 
 def test_mitochondria_have_their_own_code(tmp_path: Path) -> None:
@@ -244,7 +277,7 @@ def slow_region(bases: str, edit: Edit, transcripts: list[Transcript]) -> str:
     start, end, _ = edit
     touched = set(range(start, end)) or {start - 1, start}
     needed = 1 if start < end else 2  # an insertion is inside when both its neighbours are
-    found = {"intergenic"}
+    found, consequences = {"intergenic"}, [NOT_CODING]
     for strand, exons, coding in transcripts:
         inside = {p for a, b in exons for p in range(a, b)}
         first, last = exons[0][0], exons[-1][1]
@@ -252,8 +285,7 @@ def slow_region(bases: str, edit: Edit, transcripts: list[Transcript]) -> str:
         if coding:
             clipped = [(max(a, coding[0]), min(b, coding[1])) for a, b in exons]
             consequence = slow_consequence(bases, strand, [(a, b) for a, b in clipped if a < b], edit)
-            names = {NONSENSE: "coding_nonsense", MISSENSE: "coding_missense", SYNONYMOUS: "coding_synonymous"}
-            found |= {names[consequence]} if consequence != NOT_CODING else set()
+            consequences.append(consequence)
             left = bool(touched & {p for p in inside if p < coding[0]})
             right = bool(touched & {p for p in inside if p >= coding[1]})
             found |= {"utr5"} if (left if strand == "+" else right) else set()
@@ -267,6 +299,8 @@ def slow_region(bases: str, edit: Edit, transcripts: list[Transcript]) -> str:
             elif touched & (set(range(a, min(a + 2, b))) | set(range(max(b - 2, a), b))):
                 found.add("splice")
             found |= {"intron"} if len(touched & set(range(a, b))) >= needed else set()
+    names = {NONSENSE: "nonsense", MISSENSE: "missense", SYNONYMOUS: "synonymous", UNKNOWN: "missense"}
+    found |= {f"coding_{names[min(consequences)]}"} if min(consequences) != NOT_CODING else set()
     return min(found, key=SEVERITY.index)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -12,11 +13,22 @@ import pysam
 import pytest
 
 from geno_model.genomics.genome import Genome
-from geno_model.importing.errors import NothingWrittenError
+from geno_model.importing.errors import ExportError, NothingWrittenError
 from geno_model.importing.genotypes import OUTCOMES
 from geno_model.importing.import_export import import_export
+from geno_model.importing.ploidy import Sex
 from tests.shared_data import SHARED, needs_shared_data
-from tests.unit.exports import HEADER_23ANDME, LAYOUTS, Importer, Row, some, text_23andme, text_ancestry, write_genome
+from tests.unit.exports import (
+    HEADER_23ANDME,
+    LAYOUTS,
+    Importer,
+    Row,
+    some,
+    text_23andme,
+    text_ancestry,
+    text_illumina,
+    write_genome,
+)
 
 ROWS: list[Row] = [
     ("rs30", "X", "30", "CC"),  # unsorted; X:30 is C: homozygous reference
@@ -38,7 +50,7 @@ RECORDS = [
     "chr1 7 rs7 G A 0/1",
     "chr1 8 rs8 T A 0/1",
     "chrX 31 rs31 G A 0/1",
-    "chrM 16 rs16 T C 1/1",
+    "chrM 16 rs16 T C 1",
 ]
 
 
@@ -59,7 +71,8 @@ def test_each_layout_gives_the_same_records(layout: str, run: Importer) -> None:
     assert found == RECORDS
     assert some(summary) == {"written": 7, "hom_ref": 2, "no_call": 1, "indel_code": 1}
     assert summary.n_rows == len(ROWS) and summary.n_flipped == 0
-    assert summary.notes == ["the build could not be checked: only 9 called genotypes lie on known bases"]
+    assert summary.notes[0] == "the build could not be checked: only 9 called genotypes lie on known bases"
+    assert len(summary.notes) == 2 + (layout == "AncestryDNA")  # the build's PAR, and chromosome codes
 
 
 def zipped(content: bytes) -> bytes:
@@ -128,14 +141,162 @@ def test_one_letter_is_one_copy(run: Importer) -> None:
 
 def test_chromosome_codes(run: Importer) -> None:
     rows = [("a", "23", "1", "GG"), ("b", "24", "2", "TT"), ("c", "25", "3", "AA"), ("d", "26", "4", "CC")]
-    assert run(text_ancestry(rows))[0] == [
-        "chrX 1 a A G 1/1",
-        "chrX 3 c G A 1/1",
-        "chrY 2 b C T 1/1",
-        "chrM 4 d T C 1/1",
-    ]
     named = [("a", "chrX", "1", "GG"), ("b", "y", "2", "TT"), ("c", "PAR", "3", "AA"), ("d", "M", "4", "CC")]
-    assert run(text_23andme(named))[0] == run(text_ancestry(rows))[0]
+    records, summary = run(text_23andme(named))
+    assert records == ["chrX 1 a A G 1/1", "chrX 3 c G A 1/1", "chrY 2 b C T 1/1", "chrM 4 d T C 1"]
+    assert not any("PLINK" in note for note in summary.notes)
+    records_by_code, summary = run(text_ancestry(rows))
+    assert records_by_code == records
+    assert [note for note in summary.notes if "PLINK" in note] == [
+        "contigs that the FASTA lacks are read by PLINK's codes: 23 as chrX, 24 as chrY, 25 as chrX "
+        "(pseudo-autosomal), 26 as chrM"
+    ]
+
+
+BUILD_37 = "# human reference build 37\n"
+PAR_1 = (60_001, 2_699_520)  # of X in GRCh37, 1-based
+
+
+@pytest.fixture(scope="module")
+def with_par(tmp_path_factory: pytest.TempPathFactory) -> Genome:
+    """X and Y up to a little behind PAR1, MT."""
+    folder = tmp_path_factory.mktemp("par")
+    contigs = {"X": PAR_1[1] + 5_000, "Y": 2_700_000, "MT": 16_569}
+    return Genome.open(write_genome(folder / "ref.fa", contigs), cache_dir=folder / "cache")
+
+
+def of_x(n_heterozygous: int, n: int = 200) -> list[Row]:
+    """Called genotypes of X behind PAR1, at positions that hold A, the first ones heterozygous."""
+    first = PAR_1[1] + 1  # holds A
+    return [(f"x{i}", "X", str(first + 4 * i), "AG" if i < n_heterozygous else "AA") for i in range(n)]
+
+
+OF_Y: list[Row] = [(f"y{i}", "Y", str(2_650_001 + 4 * i), "AA") for i in range(40)]
+EDGES: list[Row] = [
+    ("before", "X", str(PAR_1[0] - 4), "GG"),  # 59,997
+    ("par_first", "X", str(PAR_1[0]), "GG"),
+    ("par_last", "X", str(PAR_1[1]), "CC"),
+    ("code", "XY", str(PAR_1[1] + 2_001), "GG"),
+    ("par_y", "Y", "10001", "GG"),
+    ("mt", "MT", "1", "GG"),
+    ("mt_2", "MT", "5", "AG"),
+]
+
+
+def genotypes(run: Importer, rows: list[Row], sex: Sex = "auto") -> tuple[dict[str, str], list[str]]:
+    """Genotype by marker, and the notes about copies."""
+    records, summary = run(BUILD_37 + text_23andme(rows), sex=sex, all_sites=True)
+    found = {line.split()[2]: line.split()[5] for line in records}
+    return found, [note for note in summary.notes if "copy" in note or "X and Y" in note]
+
+
+def test_a_man_has_one_copy_of_x_y_and_mt(tmp_path: Path, with_par: Genome) -> None:
+    run = Importer(tmp_path, with_par)
+    found, notes = genotypes(run, [*EDGES, *of_x(2), *OF_Y])
+    edges = {
+        "before": "1",
+        "par_first": "1/1",
+        "par_last": "1/1",
+        "code": "1/1",
+        "par_y": "1/1",
+        "mt": "1",
+        "mt_2": "0/1",
+    }
+    assert {name: found[name] for name in edges} == edges
+    assert [found[f"x{i}"] for i in (0, 1, 2, 199)] == ["0/1", "0/1", "0", "0"] and found["y0"] == "0"
+    assert notes == [
+        "X is written with one copy, as a man has it (2 of 201 genotypes of X outside its pseudo-autosomal regions are "
+        "heterozygous, and 40 of Y are called); --sex female if that is wrong",
+        "3 heterozygous genotypes where one copy is expected (X, Y, MT) are written with both",
+    ]
+    # 23andMe writes one letter: the same records.
+    single = [
+        (name, chrom, pos, text[0] if text[0] == text[1] else text) for name, chrom, pos, text in [*of_x(2), *OF_Y]
+    ]
+    assert genotypes(run, [*EDGES, *single])[0] == found
+    with pysam.VariantFile(str(run.out)) as file:
+        assert {len(record.samples[0]["GT"]) for record in file} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("rows", "sex", "x", "y", "note"),
+    [
+        ([*of_x(40), *OF_Y[:5]], "auto", "0/0", "0", None),  # a woman, with stray calls on Y
+        ([*of_x(0), *OF_Y[:5]], "auto", "0/0", "0", "not clear (0 of 200 .* and 5 of Y are called); --sex says"),
+        ([*of_x(0, n=20), *OF_Y], "auto", "0/0", "0", "not clear (0 of 20 "),
+        ([*of_x(0, n=20), *OF_Y], "male", "0", "0", None),
+        ([*of_x(0), *OF_Y], "female", "0/0", "0/0", None),
+    ],
+)
+def test_sex_is_told_when_it_is_clear_or_given(
+    rows: list[Row], sex: Sex, x: str, y: str, note: str | None, tmp_path: Path, with_par: Genome
+) -> None:
+    found, notes = genotypes(Importer(tmp_path, with_par), rows, sex=sex)
+    assert (found[rows[-1][0]], found[[row[0] for row in rows if row[1] == "X"][-1]]) == (y, x)
+    assert len(notes) == (note is not None)
+    assert not note or re.search(re.escape(note).replace(re.escape(".*"), ".*"), notes[0])
+
+
+def test_without_a_known_build_x_and_y_stay_as_they_are(run: Importer) -> None:
+    found, summary = run(
+        text_23andme([("a", "X", "1", "GG"), ("b", "Y", "1", "GG"), ("c", "MT", "1", "GG")]), sex="male"
+    )
+    assert [line.split()[5] for line in found] == ["1/1", "1/1", "1"]
+    assert any("pseudo-autosomal regions are known for GRCh37 and GRCh38 alone" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    "strands", [["Plus"], ["Top", "Plus"], ["Top", "AB", "Forward", "Plus", "Design"], ["Plus", "Top"]]
+)
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_an_illumina_report_is_read_by_its_plus_strand(strands: list[str], separator: str, run: Importer) -> None:
+    found, summary = run(text_illumina(ROWS, strands).replace("\t", separator))
+    assert found == RECORDS and summary.n_rows == len(ROWS)
+    assert summary.layout.startswith("Illumina, ")
+
+
+@pytest.mark.parametrize(
+    ("strands", "told"),
+    [
+        (["Top"], "as Top, which"),
+        (["Forward"], "as Forward, which"),
+        (["AB", "Top", "Design"], "as AB, Top, Design, which"),
+    ],
+)
+def test_an_illumina_report_without_the_plus_strand_is_refused(strands: list[str], told: str, run: Importer) -> None:
+    with pytest.raises(
+        ExportError, match=f"an Illumina report with alleles {told} .* export it with .* Allele1 - Plus"
+    ):
+        run(text_illumina(ROWS, strands))
+    assert not run.out.exists()
+
+
+def test_one_of_several_samples_is_chosen_by_id_or_number(run: Importer) -> None:
+    other: list[Row] = [("rs2", "1", "2", "TT")]
+    report = text_illumina(ROWS, samples=["Ada"]) + "".join(
+        line + "\r\n" for line in text_illumina(other, samples=["Bob"]).splitlines()[6:]
+    )
+    with pytest.raises(
+        ExportError, match=r"holds 2 samples; choose one with --sample, .* 1 to 2 in the order"
+    ) as error:
+        run(report)
+    assert "Ada" not in str(error.value) and "Bob" not in str(error.value)
+    assert run(report, sample="Ada")[0] == run(report, sample="1")[0] == RECORDS
+    found, summary = run(report, sample="Bob")
+    assert found == run(report, sample="2")[0] == ["chr1 2 rs2 C T 1/1"] and summary.n_rows == 1
+    for wrong in ("Eve", "0", "3", ""):
+        with pytest.raises(ExportError, match="holds 2 samples, and not the one that --sample names; choose") as error:
+            run(report, sample=wrong)
+        assert "Eve" not in str(error.value)
+    with pytest.raises(ExportError, match="holds 1 sample, and not the one"):
+        run(text_illumina(ROWS), sample="2")
+    with pytest.raises(ExportError, match="names no samples, .* --sample-name names the column"):
+        run(text_23andme(ROWS), sample="1")
+
+
+def test_a_preamble_without_data_is_refused(run: Importer) -> None:
+    with pytest.raises(ExportError, match=r"begins with \[Header\] and has no \[Data\]"):
+        run(text_illumina(ROWS).replace("[Data]", "[Manifest]"))
 
 
 OUTCOME_ROWS: dict[str, list[tuple[Row, str]]] = {

@@ -85,7 +85,7 @@ def fails(arguments: Sequence[str], out: Path, code: int = 1) -> str:
 
 
 def test_the_command_accounts_for_every_row(export: Path, fasta: Path, out: Path) -> None:
-    result = run(options(export, fasta, out / "me.vcf.gz", "--sample", "Ada"))
+    result = run(options(export, fasta, out / "me.vcf.gz", "--sample-name", "Ada"))
     stderr = result.stderr.decode()
     assert result.returncode == 0, stderr
     assert result.stdout == b""
@@ -214,8 +214,10 @@ def test_usage_errors(export: Path, fasta: Path, out: Path) -> None:
         options(export, fasta, out / "me.bcf"), out, 2
     )
     for name in ("", "a\tb", "a\nb", " a"):
-        line = fails(options(export, fasta, out / "me.vcf", "--sample", name), out, 2)
-        assert "--sample must be one line" in line and (not name or name.strip() not in line.split("--sample", 1)[0])
+        line = fails(options(export, fasta, out / "me.vcf", "--sample-name", name), out, 2)
+        assert "--sample-name must be one line" in line and (
+            not name or name.strip() not in line.split("--sample-name", 1)[0]
+        )
     assert CliRunner().invoke(app, [str(export)]).exit_code == 2
 
 

@@ -14,6 +14,7 @@ from geno_model.genomics.genome import Genome
 from geno_model.genomics.normalise import Alleles, normalise, right_shift
 from geno_pipeline.build.regions import codon_spans, holdout_regions, interrupted_codons
 from tests.unit.build_inputs import haplotype
+from tests.unit.test_consequence import phases
 
 # 0-based:  0         10 11 . 16 17  19 20..23 24
 SEQUENCE = "TTTTTTTTTTGCACACATG" + "C" + "AAAA" + "C" + "G" * 75
@@ -21,7 +22,10 @@ SEQUENCE = "TTTTTTTTTTGCACACATG" + "C" + "AAAA" + "C" + "G" * 75
 
 def genes(*segments: tuple[int, int], strand: str = "+") -> pl.DataFrame:
     """Coding segments (0-based, half-open) of one transcript on contig 1."""
-    rows = [("1", start, end, strand, "CDS", "t", "g", None) for start, end in segments]
+    rows = [
+        ("1", *segment, strand, "CDS", "t", "g", None, phase)
+        for segment, phase in zip(segments, phases(strand, list(segments)), strict=True)
+    ]
     return pl.DataFrame(rows, schema=GeneAnnotation.empty().schema, orient="row")
 
 
@@ -95,6 +99,8 @@ def test_a_codon_that_an_intron_interrupts() -> None:
     reverse = interrupted_codons(genes((100, 104), (200, 204), strand="-"))
     assert reverse.drop("codon").rows() == [("1", 200, 201), ("1", 102, 104)]
     assert interrupted_codons(genes((100, 106), (200, 206))).is_empty()  # between two codons
+    incomplete = genes((100, 106), (200, 206)).with_columns(phase=pl.Series([2, 2]))  # two bases of a codon first
+    assert interrupted_codons(incomplete).drop("codon").rows() == [("1", 105, 106), ("1", 200, 202)]
     assert interrupted_codons(genes((100, 101), (150, 151), (200, 204))).drop("codon").rows() == [
         ("1", 100, 101), ("1", 150, 151), ("1", 150, 151), ("1", 200, 201),
     ]  # fmt: skip
