@@ -23,7 +23,7 @@ class Scores(columns.Table):
     surprise_raw: pl.Float32 = columns.surprise_raw()
     displacement: pl.Float32 = columns.displacement()
     surprise: float = pa.Field(
-        in_range={"min_value": 0, "max_value": 1}, description="percentile among common variants"
+        in_range={"min_value": 0, "max_value": 1}, description="share of common variants that surprise less"
     )
     n_calibration: int = pa.Field(ge=0, description="common variants in the bucket that was used")
     confidence: float = pa.Field(in_range={"min_value": 0, "max_value": 1}, description="min(n_calibration / 1000, 1)")

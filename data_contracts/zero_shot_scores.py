@@ -16,5 +16,6 @@ class ZeroShotScores(columns.Table):
     alt: str = columns.alt()
     zero_shot: float = pa.Field(
         nullable=True,
-        description="log p(edited window) - log p(window), nats; null where the two differ in their runs of N",
+        description="log p(edited window) - log p(window), nats: below 0, the edit makes the DNA less likely; null "
+        "where the two differ in their runs of N",
     )

@@ -41,7 +41,7 @@ def fetch_encoder(
     endpoint: Annotated[str | None, typer.Option(help="Address of another hub.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still told.")] = False,
 ) -> None:
-    """Download an encoder's weights, config and tokenizer, verified; a broken download is gone on with."""
+    """Download an encoder's weights, config and tokenizer, verified; a broken download is resumed."""
     with one_line_errors(PROGRAM):
         from geno_model.release import fetch
 

@@ -75,7 +75,10 @@ def score(
     ] = None,
     head: Annotated[Head, typer.Option(help="Scores; displacement alone runs no edited window.")] = Head.both,
     delta_loglik: Annotated[
-        bool, typer.Option("--delta-loglik", help="Add how much less likely the encoder finds the edited DNA.")
+        bool,
+        typer.Option(
+            "--delta-loglik", help="Add log p of the edited DNA less that of the reference: below 0, less likely."
+        ),
     ] = False,
     population: Annotated[
         str, typer.Option(help="Percentiles among what is common in: all, or afr, amr, eas, nfe, ... if released.")

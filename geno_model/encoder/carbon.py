@@ -31,6 +31,7 @@ from geno_model.encoder.folder import (
     dna_offset,
     encoder_hash,
     load_attention_pooling,
+    load_weights,
     read_config,
     save_encoder,
 )
@@ -204,13 +205,16 @@ def _check_limits(folder: Path, config: LlamaConfig, contract: StateContract) ->
 
 
 def _load_model(folder: Path, config: LlamaConfig, dtype: str, device: str | torch.device) -> LlamaForCausalLM:
-    """The model on its device. `check_weights` has said that every tensor is there, so nothing is made up."""
+    """The model on its device. `check_weights` has said that every tensor is there, so nothing is made up.
+
+    transformers gets config and tensors, never the folder, in which it would look for more by itself: an adapter, other
+    weights that the config names, settings.
+    """
     try:
         model = LlamaForCausalLM.from_pretrained(
-            folder,
+            None,
             config=config,
-            local_files_only=True,
-            use_safetensors=True,
+            state_dict=load_weights(folder),
             dtype=getattr(torch, dtype),
             attn_implementation="sdpa",
         )

@@ -1,4 +1,4 @@
-"""How much less likely an edit makes the DNA behind it, from passes that have been made anyway (spec 5, "Scores").
+"""How an edit changes the likelihood of the DNA behind it, from passes that have been made anyway (spec 5, "Scores").
 
 Belongs here: sums of log p over the six-mers from an edit to the end of its pool, in the reference and in the edited
 window. Does not: the passes (`shared_prefix`), likelihoods of whole windows (`likelihood`).
@@ -8,7 +8,7 @@ changes. So the difference of the two log-likelihoods of the window up to the po
 
     tokens       0 ........ f ........... high           f: the token of the edit
     reference    same      | log p ------- |
-    edited       same      | log p ------- |             difference = edited - reference, nats
+    edited       same      | log p ------- |             difference = edited - reference, nats; < 0 is less likely
 
 It is `likelihood.log_likelihood_difference` of windows that end with the pool. What the edit does to tokens further
 right is not in it: they are never run.

@@ -1,9 +1,12 @@
 """What a usable encoder folder holds, checked before a model is made of it (spec 2, "Weights" and "Identity").
 
-Belongs here: the layout of the folder (that of the Hugging Face Hub), its vocabulary, its identity, and a refusal of
-every folder that a loader would quietly make something else of. Does not: the model and its states (`carbon`).
+Belongs here: the layout of the folder (that of the Hugging Face Hub), its vocabulary, its weights, its identity, and a
+refusal of every folder that could be taken for something else. Does not: the model and its states (`carbon`).
 
-    config.json                    `model_type` llama; entries that ask for code of the folder (`auto_map`) are ignored
+What is read is what is hashed: the files below. Texts that no state depends on may lie beside them, and what an
+adaptation keeps (`training.adapt`); anything else, an adapter or a second set of weights, is refused by name.
+
+    config.json                    `model_type` llama; entries that name code or files (`auto_map`) are ignored
     model.safetensors              or model.safetensors.index.json and the shards that it names; no pickle is opened
     tokenizer.json                 Carbon's lists its text tokens only: the ids of its DNA tokens are fixed
     pooling/attention.safetensors  only with `attention` pooling
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling
@@ -33,8 +38,14 @@ ATTENTION_FILE = "pooling/attention.safetensors"
 _CONTROL_TOKENS = ("<dna>", "</dna>", "<oov>")
 _BASE_ORDER = "ATCG"
 _MOST_PADDING = 256  # rows of the embedding that no token has; Carbon has 8
+_COMPUTED = "rotary_emb.inv_freq"  # a buffer that older versions of transformers stored
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _WEIGHT_TYPES = ("F32", "BF16", "F16")
+_UNREAD = (  # may lie beside what is read; no state depends on it
+    _INDEX, "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "chat_template.*",
+    "*.md", "*.txt", "LICENSE*", "NOTICE*", "SHA256SUMS", "source.json", "adaptation.json", "adapter", "model",
+    "pooling", ".*",
+)  # fmt: skip
 
 
 class EncoderFolderError(InputError):
@@ -95,12 +106,10 @@ def encoder_hash(folder: Path, dtype: str, pooling: str = "centered_mean") -> st
     """SHA-256 over (name, SHA-256) of weight shards, config and tokenizer files, and the dtype (spec 2, "Identity").
 
     With `attention` pooling the weights of the pooling are in it too; the poolings that have none share one hash.
+    Raises `EncoderFolderError` where a file lies in the folder that is neither read nor a text.
     """
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix == ".safetensors" or path.name == "config.json" or path.name.startswith("tokenizer")
-    ]
+    require_nothing_else(folder)
+    files = _read_files(folder)
     if pooling == "attention":
         files.append(folder / ATTENTION_FILE)
         if not files[-1].is_file():
@@ -114,6 +123,25 @@ def encoder_hash(folder: Path, dtype: str, pooling: str = "centered_mean") -> st
             total.update(f"{path.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     total.update(dtype.encode())
     return total.hexdigest()
+
+
+def require_nothing_else(folder: Path) -> None:
+    """Raise `EncoderFolderError` where a file lies in the folder that is neither read nor a text.
+
+    Whoever put it there may expect states that it has a part in. Names that begin with a dot are not looked at.
+    """
+    read = {path.name for path in _read_files(folder)}
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in read and not any(fnmatch(path.name, known) for known in _UNREAD)
+    )
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise EncoderFolderError(
+            f"{folder}: {others[0]}{more} would have no part in the states nor in the encoder's hash; move it out of "
+            f"the folder (an adapter has to be merged into {_SINGLE} first), or fetch the plain encoder again"
+        )
 
 
 def read_config(folder: Path) -> LlamaConfig:
@@ -145,8 +173,8 @@ def read_config(folder: Path) -> LlamaConfig:
 def check_weights(folder: Path, config: LlamaConfig) -> None:
     """Compare the headers of the weight files with what `config` asks for, tensor by tensor.
 
-    A loader fills in what is missing with random numbers and leaves out what it does not know; both are refused here,
-    and so are other shapes, a missing or cut-off file, and a folder that holds pickled weights only.
+    Missing tensors, unknown ones and other shapes are refused, and so are a missing or cut-off file and a folder that
+    holds pickled weights only.
     """
     found = _tensors(folder)
     with torch.device("meta"):
@@ -157,7 +185,7 @@ def check_weights(folder: Path, config: LlamaConfig) -> None:
             f"{folder}: {len(missing)} of {len(expected)} tensors of the model are in no weight file "
             f"(first: {missing[0]}); they would be random numbers. Fetch the encoder again"
         )
-    unknown = sorted(name for name in found.keys() - expected.keys() if not name.endswith("rotary_emb.inv_freq"))
+    unknown = sorted(name for name in found.keys() - expected.keys() if not name.endswith(_COMPUTED))
     if unknown:
         raise EncoderFolderError(
             f"{folder}: {len(unknown)} tensors belong to no Llama of this config.json (first: {unknown[0]}); "
@@ -174,6 +202,14 @@ def check_weights(folder: Path, config: LlamaConfig) -> None:
                 f"{folder / file}: {name} is stored as {number_type}, expected one of {', '.join(_WEIGHT_TYPES)}; "
                 "fetch the plain model"
             )
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of the weight files, as stored. Raises `EncoderFolderError` as `check_weights` does."""
+    weights: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        weights |= load_file(folder / file)
+    return {name: tensor for name, tensor in weights.items() if not name.endswith(_COMPUTED)}
 
 
 def dna_offset(folder: Path, vocab_size: int) -> int:
@@ -227,11 +263,24 @@ def _listed_tokens(path: Path) -> list[tuple[str, int]]:
         ) from error
 
 
+def _read_files(folder: Path) -> list[Path]:
+    """The config, the weight files and the tokenizer files, sorted by name."""
+    weights = _weight_files(folder)
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and (path.name == "config.json" or path.name in weights or path.name.startswith("tokenizer"))
+    ]
+
+
+def _weight_files(folder: Path) -> dict[str, set[str]]:
+    """Name of each weight file -> names of the tensors that an index promises there."""
+    return {_SINGLE: set()} if (folder / _SINGLE).is_file() else _indexed_files(folder)
+
+
 def _tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str, str]]:
-    """Name -> (shape, number type, file) of all tensors, from the headers of the weight files that a loader takes."""
-    files: dict[str, set[str]] = {_SINGLE: set()}
-    if not (folder / _SINGLE).is_file():
-        files = _indexed_files(folder)
+    """Name -> (shape, number type, file) of all tensors, from the headers of the weight files."""
+    files = _weight_files(folder)
     tensors: dict[str, tuple[tuple[int, ...], str, str]] = {}
     for file, promised in files.items():
         if not (folder / file).is_file():
@@ -241,11 +290,16 @@ def _tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str, str]]:
         try:
             with safe_open(folder / file, framework="pt") as handle:
                 slices = {name: handle.get_slice(name) for name in handle.keys()}
-                tensors |= {name: (tuple(one.get_shape()), one.get_dtype(), file) for name, one in slices.items()}
+            found = {name: (tuple(one.get_shape()), one.get_dtype(), file) for name, one in slices.items()}
         except SafetensorError as error:
             raise EncoderFolderError(
                 f"{folder / file}: no whole safetensors file ({_one_line(error)}); fetch the encoder again"
             ) from error
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise EncoderFolderError(
+                f"{folder / file}: {twice[0]} is in {tensors[twice[0]][2]}, too; fetch the encoder again"
+            )
+        tensors |= found
         if absent := sorted(promised - tensors.keys()):
             raise EncoderFolderError(
                 f"{folder / file}: {absent[0]} is not in it, though {_INDEX} says so; fetch the encoder again"

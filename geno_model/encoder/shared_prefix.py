@@ -60,8 +60,8 @@ class EncodedWindow:
     what lies outside the window or right of the chain's pool (zeros where nothing is left).
     tokens_before, tokens_after (sumK, 4) int64: compact six-mer ids from token c on, without and with that edit alone.
     shift (sumK, 3 d): what edits 1..k do to the pool's six-mers (`pool_shift`); (sumK, 0) unless the context is `pool`.
-    delta_loglik (sumK,): log p(edited) - log p(reference) up to the pool's end, nats (`edit_likelihood`); (0,) where
-    nobody asked.
+    delta_loglik (sumK,): log p(edited) - log p(reference) up to the pool's end, nats (`edit_likelihood`), below 0 where
+    the edited DNA is less likely; (0,) where nobody asked.
     """
 
     reference: Tensor

@@ -3,19 +3,22 @@
 Belongs here: the one place of the project that opens a connection. It is called by `geno-release fetch-encoder` and by
 the asset `carbon_weights`, and by nothing else. Does not: loading what was downloaded (`geno_model.encoder`).
 
-The concept: files are collected in a hidden folder beside the target, each verified against the checksum that the hub
-states for the revision; the folder takes its name when all are there. What a broken run left is gone on with: whole
-files are not fetched again, a partial one continues where it ended. `SHA256SUMS` (for `sha256sum -c`) and `source.json`
-say afterwards what the folder is.
+The concept: files are collected in a hidden folder beside the target, which is of one repository and commit alone. Each
+is verified against the checksum that the hub states for the commit; the folder takes its name when all are there. A
+broken download is resumed: whole files are hashed and not fetched again, a partial one continues where it ended.
+`SHA256SUMS` (for `sha256sum -c`) and `source.json` say afterwards what the folder is.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,7 +26,13 @@ from typing import Any, BinaryIO, cast
 
 import httpx2
 from huggingface_hub import HfApi, hf_hub_url
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars, logging
 
@@ -32,8 +41,8 @@ from geno_model.genomics.errors import InputError
 CARBON_REPO = "HuggingFaceBio/Carbon-500M"
 CARBON_REVISION = "5d31d59b3c845b288a13aedb1358934196852eec"
 WANTED = (
-    "*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*.json",
-    "special_tokens_map.json", "LICENSE*",
+    "model.safetensors", "model-*.safetensors", "model.safetensors.index.json", "config.json",
+    "generation_config.json", "tokenizer*.json", "special_tokens_map.json", "LICENSE*",
 )  # fmt: skip
 NEEDED = ("config.json", "tokenizer.json")
 CHECKSUMS, SOURCE = "SHA256SUMS", "source.json"
@@ -93,22 +102,25 @@ def fetch_encoder(
         return FetchedEncoder(folder, repo_id, revision, n_bytes, 0)
     disable_progress_bars()  # its bars and warnings would run through ours
     logging.set_verbosity_error()
-    partial = folder.with_name(f".{folder.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
     try:
         files = _files_of(HfApi(endpoint=endpoint), repo_id, revision)
-        n_fetched = sum(_fetch(file, partial, repo_id, revision, endpoint, progress) for file in files)
+        with _partial_folder(folder, repo_id, revision) as partial:
+            n_fetched = sum(_fetch(file, partial, repo_id, revision, endpoint, progress) for file in files)
+            _seal(partial, files, repo_id, revision)
+            os.replace(partial, folder)
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise FetchError(_refusal(error, repo_id, revision)) from None
+    except HFValidationError as error:
+        raise FetchError(
+            f"{repo_id!r} is no name of a repository ({_first_line(error)}); expected owner/name"
+        ) from None
     except HfHubHTTPError as error:
         raise FetchError(f"the hub answered {_first_line(error)} for {repo_id}; try again later") from None
     except (httpx2.HTTPError, ConnectionError) as error:
         raise FetchError(
             f"the hub cannot be reached ({type(error).__name__}); check the network, or $HF_ENDPOINT. "
-            "What was downloaded so far is kept, and the next call goes on from there"
+            "What was downloaded so far is kept, and the next call resumes there"
         ) from None
-    _seal(partial, files, repo_id, revision)
-    os.replace(partial, folder)
     return FetchedEncoder(folder, repo_id, revision, sum(file.n_bytes for file in files), n_fetched)
 
 
@@ -142,6 +154,8 @@ def _files_of(api: HfApi, repo_id: str, revision: str) -> list[_RemoteFile]:
         if "/" not in entry.rfilename and any(fnmatch(entry.rfilename, pattern) for pattern in WANTED)
     ]
     names = {file.name for file in files}
+    if "model.safetensors" in names:  # a second copy in several files is not needed
+        files = [file for file in files if not file.name.startswith("model-")]
     lacking = [name for name in NEEDED if name not in names]
     if lacking or not any(name.endswith(".safetensors") for name in names):
         raise FetchError(
@@ -151,13 +165,36 @@ def _files_of(api: HfApi, repo_id: str, revision: str) -> list[_RemoteFile]:
     return sorted(files, key=lambda file: file.name)
 
 
+@contextmanager
+def _partial_folder(folder: Path, repo_id: str, revision: str) -> Iterator[Path]:
+    """The hidden folder for the files of one commit of one repository, for one process at a time.
+
+    When the block ends well, what was begun of other commits for the same target is removed: nothing can resume it.
+    Raises `FetchError` where another process has it.
+    """
+    downloads = folder.with_name(f".{folder.name}.partial")
+    partial = downloads / repo_id.replace("/", "--") / revision
+    partial.mkdir(parents=True, exist_ok=True)
+    handle = os.open(downloads, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two that append to one file would spoil it
+        except BlockingIOError:
+            raise FetchError(f"another process is downloading into {folder}; wait until it has ended") from None
+        yield partial
+        shutil.rmtree(downloads, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
 def _fetch(
     file: _RemoteFile, partial: Path, repo_id: str, revision: str, endpoint: str | None, progress: Progress | None
 ) -> int:
     """Make sure of one whole, right file in `partial`; returns the bytes that were fetched."""
     path, unfinished = partial / file.name, partial / f"{file.name}.unfinished"
-    if path.exists():
-        return 0  # it was verified before it got this name
+    if path.exists() and _is_right(path, file):
+        return 0
+    path.unlink(missing_ok=True)
     have = unfinished.stat().st_size if unfinished.exists() else 0
     if have > file.n_bytes:
         unfinished.unlink()
@@ -166,8 +203,7 @@ def _fetch(
     with unfinished.open("ab") as stream:
         counted = cast(BinaryIO, _Counted(stream, file, have, progress))
         http_get(url, counted, resume_size=have, headers=build_hf_headers(), expected_size=file.n_bytes)
-    kind, expected = ("sha256", file.sha256) if file.sha256 else ("git", file.git_sha1)
-    if _digest(unfinished, kind) != expected:
+    if not _is_right(unfinished, file):
         unfinished.unlink()
         raise FetchError(
             f"{file.name} arrived with another checksum than the hub states for {revision[:12]}; it was thrown away: "
@@ -205,6 +241,12 @@ def _seal(partial: Path, files: list[_RemoteFile], repo_id: str, revision: str) 
     source = {"repo_id": repo_id, "revision": revision, "files": sums}
     (partial / CHECKSUMS).write_text("".join(f"{entry['sha256']}  {name}\n" for name, entry in sums.items()))
     (partial / SOURCE).write_text(json.dumps(source, sort_keys=True, indent=1) + "\n")
+
+
+def _is_right(path: Path, file: _RemoteFile) -> bool:
+    """Whether a file's bytes have the checksum that the hub states."""
+    kind, expected = ("sha256", file.sha256) if file.sha256 else ("git", file.git_sha1)
+    return _digest(path, kind) == expected
 
 
 def _digest(path: Path, kind: str) -> str:

@@ -8,7 +8,7 @@ The concept, for a variant in window w, pooled at the token c of its first base:
 
     s = enc(w, c)        s' = enc(edited w, c)        ŝ = model(s, edit)
     surprise_raw = ||ŝ - s'||                         displacement = 1 - cos(ŝ, s) = ||ŝ - s||² / 2   (unit vectors)
-    delta_loglik = log p(edited w) - log p(w) up to the pool's end, nats (`encoder.edit_likelihood`)
+    delta_loglik = log p(edited w) - log p(w) up to the pool's end, nats (`encoder.edit_likelihood`); < 0 is less likely
 
 An evaluation asks the same pass for what it compares with: no_change = ||s - s'||, and both heads of another model.
 

@@ -20,7 +20,7 @@ _INFO_FIELDS: tuple[InfoField, ...] = (
     ("GLM_SIGMA", "Float", "Surprise: percentile among common variants of the same context, 0 to 1", "surprise"),
     ("GLM_RAW", "Float", "Raw surprise: norm of predicted minus encoded state", "surprise_raw"),
     ("GLM_DISP", "Float", "Displacement: 1 - cosine of predicted and reference state", "displacement"),
-    ("GLM_DLL", "Float", "log p of the edited DNA less that of the reference, by the encoder, nats", "delta_loglik"),
+    ("GLM_DLL", "Float", "log p of edited DNA less that of the reference, nats; below 0: less likely", "delta_loglik"),
     ("GLM_CONF", "Float", "Confidence: calibration variants in the bucket / 1000, at most 1", "confidence"),
     ("GLM_BUCKET", "String", "Calibration bucket: region class|GC third|repeat class, or coarser", "bucket_id"),
     ("GLM_STATUS", "String", "scored, or the reason why the allele was not", None),

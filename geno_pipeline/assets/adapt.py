@@ -17,7 +17,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from geno_model.encoder.folder import ATTENTION_FILE, EncoderFolderError
+from geno_model.encoder.folder import ATTENTION_FILE, EncoderFolderError, require_nothing_else
 from geno_model.files import replacing_folder
 from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.assets.input_files import HASHES, version_of
@@ -89,11 +89,12 @@ if PROFILE.encoder.folder is not None:
     @folder_asset("encoder", version=version_of(list(FILES.values()), PROFILE.storage / HASHES).value)
     def local_encoder(storage: Storage) -> dg.MaterializeResult:
         """The encoder that the profile names, copied here, so that what is made with it stays whole."""
-        if not FILES:
+        if not FILES or PROFILE.encoder.folder is None:
             raise EncoderFolderError(
                 f"encoder.folder: found no files in {PROFILE.encoder.folder}, expected an encoder; correct the path, "
                 "or make an adapted one there with the job adapt_encoder"
             )
+        require_nothing_else(PROFILE.encoder.folder)  # before it is copied: the copy is named in no message
         with replacing_folder(storage.path / "local_encoder") as folder:
             for name, path in FILES.items():
                 (folder / name).parent.mkdir(exist_ok=True)

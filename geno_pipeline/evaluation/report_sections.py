@@ -65,7 +65,8 @@ def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
         Paragraph(
             "ClinVar: P/LP against B/LB, coding by ClinVar's own consequence. BRCA1 and BRCA2: loss of function "
             "against the rest of a saturation screen. TraitGym: causal regulatory variants against matched controls. "
-            "A higher score means more harmful; AUROC of chance is 0.5, AUPRC of chance the share of positives. "
+            "A higher score means more harmful (likelihood and distance take part with their sign turned); AUROC of "
+            "chance is 0.5, AUPRC of chance the share of positives. "
             "Excluded are alleles that this score does not have. Alleles that training or calibration met take no "
             "part; of BRCA1, BRCA2 and TraitGym the DNA around them was not held out."
         ),

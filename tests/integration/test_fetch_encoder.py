@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import threading
@@ -22,12 +24,19 @@ from geno_model.release.fetch import CARBON_REVISION, FetchError, fetch_encoder
 from tests.unit.encoders import settings, tiny_encoder
 
 REPO, REVISION = "someone/tiny", "0123456789abcdef0123456789abcdef01234567"
+NEXT_REVISION = "89abcdef0123456789abcdef0123456789abcdef"
 REPOSITORY = Path(__file__).parents[2]
-UNWANTED = {"pytorch_model.bin": b"a pickle", "modeling_tiny.py": b"raise SystemExit", "README.md": b"# tiny"}
+UNWANTED = {
+    "adapter_model.safetensors": b"",
+    "adapter_config.json": b"{}",
+    "pytorch_model.bin": b"a pickle",
+    "modeling_tiny.py": b"raise SystemExit",
+    "README.md": b"# tiny",
+}
 
 
 class Hub(ThreadingHTTPServer):
-    """A hub with one repository, the files of a folder; counts what it is asked for.
+    """A hub with one revision of one repository, the files of a folder; counts what it is asked for.
 
     cut_after: how many bytes of a weights file it sends before the connection breaks, and from then on none. spoil: a
     file whose bytes come out wrong.
@@ -35,6 +44,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.revision = REVISION
         self.files = {path.name: path.read_bytes() for path in folder.iterdir()} | UNWANTED
         self.gets: list[tuple[str, str]] = []
         self.cut_after: int | None = None
@@ -58,11 +68,13 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if self.server.status != 200:
             self.answer(self.server.status, b"{}")
-        elif path == f"/api/models/{REPO}/revision/{REVISION}":
-            self.answer(200, json.dumps({"id": REPO, "sha": REVISION, "siblings": self.siblings()}).encode())
+        elif path == f"/api/models/{REPO}/revision/{self.server.revision}":
+            self.answer(
+                200, json.dumps({"id": REPO, "sha": self.server.revision, "siblings": self.siblings()}).encode()
+            )
         elif path.startswith(f"/api/models/{REPO}/revision/"):
             self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        elif found := re.fullmatch(rf"/{REPO}/resolve/{REVISION}/(.+)", path):
+        elif found := re.fullmatch(rf"/{REPO}/resolve/{self.server.revision}/(.+)", path):
             self.send_file(found[1])
         else:
             self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
@@ -163,10 +175,10 @@ def test_a_second_call_asks_nothing_and_a_changed_file_is_named(hub: Hub, tmp_pa
 def test_a_broken_download_goes_on_where_it_ended(hub: Hub, original: Path, tmp_path: Path) -> None:
     folder, weights = tmp_path / "encoder", "model.safetensors"
     hub.cut_after = 100_000
-    with pytest.raises(FetchError, match="goes on from there"):
+    with pytest.raises(FetchError, match="the next call resumes there"):
         fetch(hub, folder)
     assert not folder.exists()
-    partial = tmp_path / ".encoder.partial" / f"{weights}.unfinished"
+    partial = tmp_path / ".encoder.partial" / "someone--tiny" / REVISION / f"{weights}.unfinished"
     have, whole = partial.stat().st_size, (original / weights).stat().st_size
     assert have == 98_304 < whole  # whole blocks
     hub.cut_after = None
@@ -177,6 +189,48 @@ def test_a_broken_download_goes_on_where_it_ended(hub: Hub, original: Path, tmp_
     assert fetched == whole - have + sum((original / name).stat().st_size for name, _ in hub.gets if name != weights)
     assert (folder / weights).read_bytes() == (original / weights).read_bytes()
     assert encoder_hash(folder, "float32") == encoder_hash(original, "float32")
+
+
+def test_a_download_of_one_revision_is_no_part_of_another(hub: Hub, tmp_path: Path) -> None:
+    """It was: whole files of the first, and the end of the second one's weights, sealed as the second."""
+    folder, weights = tmp_path / "encoder", "model.safetensors"
+    hub.cut_after = 100_000
+    with pytest.raises(FetchError):
+        fetch(hub, folder)
+    hub.cut_after, hub.revision = None, NEXT_REVISION
+    hub.files["config.json"] = hub.files["config.json"].replace(b"{", b"{ ", 1)
+    hub.files[weights] = hub.files[weights][:-1] + b"!"
+    hub.gets.clear()
+    fetch(hub, folder, revision=NEXT_REVISION)
+    assert (weights, "") in hub.gets and "config.json" in dict(hub.gets)  # from the first byte on
+    source = json.loads((folder / "source.json").read_text())
+    assert source["revision"] == NEXT_REVISION
+    assert {name: (folder / name).read_bytes() for name in source["files"]} == {
+        name: hub.files[name] for name in source["files"]
+    }
+    assert not list(tmp_path.glob(".*"))  # nothing is left of the first, either
+
+
+def test_what_is_there_is_hashed_again(hub: Hub, original: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    hub.cut_after = 100_000
+    with pytest.raises(FetchError):
+        fetch(hub, folder)
+    (tmp_path / ".encoder.partial" / "someone--tiny" / REVISION / "config.json").write_text("{}")
+    hub.cut_after = None
+    fetch(hub, folder)
+    assert (folder / "config.json").read_bytes() == (original / "config.json").read_bytes()
+
+
+def test_one_process_at_a_time(hub: Hub, tmp_path: Path) -> None:
+    partial = tmp_path / ".encoder.partial"
+    partial.mkdir()
+    handle = os.open(partial, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(FetchError, match="another process is downloading into"):
+        fetch(hub, tmp_path / "encoder")
+    os.close(handle)
+    assert fetch(hub, tmp_path / "encoder") > 0
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -197,6 +251,8 @@ def test_what_cannot_be_fetched_is_one_sentence(hub: Hub, tmp_path: Path) -> Non
         fetch(hub, folder, revision="f" * 40)
     with pytest.raises(FetchError, match="no repository someone/nothing"):
         fetch(hub, folder, repo_id="someone/nothing")
+    with pytest.raises(FetchError, match="'no such name' is no name of a repository"):
+        fetch(hub, folder, repo_id="no such name")
     hub.files.pop("model.safetensors")
     with pytest.raises(FetchError, match="lacks weights in safetensors"):
         fetch(hub, folder)

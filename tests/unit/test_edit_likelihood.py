@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from geno_model.cli.score import app
 from geno_model.encoder.carbon import CarbonStateEncoder
-from geno_model.encoder.likelihood import window_log_likelihood
+from geno_model.encoder.likelihood import log_likelihood_difference, next_token_marginals, window_log_likelihood
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
+from geno_model.scoring.report_words import COLUMNS
+from geno_model.scoring.vcf_io import _INFO_FIELDS
 from tests.unit.encoders import WINDOW_BP, random_window, tiny_encoder
 from tests.unit.test_shared_prefix import chains_of, drawn_edits
 
 N_TOKENS = WINDOW_BP // 6
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,48 @@ def test_it_is_the_likelihood_of_the_windows_up_to_the_end_of_the_pool(folder: P
     plain = encode_window(encoder, window, chains, pools)
     torch.testing.assert_close(encoded.targets, plain.targets, atol=1e-6, rtol=0)
     assert plain.delta_loglik.numel() == 0
+
+
+def test_below_zero_is_less_likely(folder: Path) -> None:
+    """An encoder that likes AAAAAA everywhere, most after another AAAAAA; likelihoods worked out by hand.
+
+    Without attention and MLP a token's last hidden state is its own embedding, normalised. With the embedding (1, 2) of
+    AAAAAA, (1, 0.5) of all others and zeros in the 30 other places, the logit of j after t is (1 + b_j b_t) / rms_t.
+    """
+    encoder = tiny_encoder(folder)
+    for name, weight in encoder.model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight.data.zero_()
+    table = encoder.model.get_parameter("model.embed_tokens.weight").data.zero_()
+    table[:, 0], table[:, 1] = 1, 0.5
+    table[encoder.dna_offset + 3, 1] = 2  # AAAAAA is the first six-mer
+    n_others = len(table) - 1
+    after_a, after_other = (1.5 * b / np.sqrt((1 + b**2) / 32) for b in (2.0, 0.5))  # logit of AAAAAA above the others
+    liked_after_a, liked_after_other = (x - np.log(np.exp(x) + n_others) for x in (after_a, after_other))
+    other_after_a = liked_after_a - after_a
+    # An odd token amid A's is less likely itself, and so is the AAAAAA behind it.
+    expected = (other_after_a - liked_after_a) + (liked_after_other - liked_after_a)
+    assert expected == pytest.approx(-11.0, abs=0.1)
+
+    plain = np.full(WINDOW_BP, ord("A"), dtype=np.uint8)
+    odd = plain.copy()
+    odd[603] = ord("C")
+    to_odd, to_plain = RelEdit(603, EditType.SNV, "A", "C"), RelEdit(603, EditType.SNV, "C", "A")
+    for window, edit, value in ((plain, to_odd, expected), (odd, to_plain, -expected)):
+        encoded = encode_window(encoder, window, [[edit]], np.array([100]), with_likelihood=True)
+        assert float(encoded.delta_loglik) == pytest.approx(value, abs=1e-3)
+        assert float(log_likelihood_difference(encoder, window, [[edit]])) == pytest.approx(value, abs=1e-3)
+        assert float(next_token_marginals(encoder, window, [edit])) * value > 0
+
+
+def test_the_texts_say_which_sign_is_which() -> None:
+    help_text = " ".join(re.findall(r"\w+", CliRunner().invoke(app, ["--help"]).output))
+    assert "log p of the edited DNA less that of the reference below 0 less likely" in help_text
+    (described,) = (text for name, _, text, _ in _INFO_FIELDS if name == "GLM_DLL")
+    assert described == "log p of edited DNA less that of the reference, nats; below 0: less likely"
+    assert "Below 0: the change makes the sequence less likely." in COLUMNS["ΔlogLik"]
+    (row,) = (line for line in README.read_text().splitlines() if line.startswith("| `--head`, `--delta-loglik`"))
+    assert "below 0, the edit makes the DNA less likely" in row
 
 
 def test_an_unknown_six_mer_counts_as_nothing_and_one_moved_across_a_border_gives_nan(folder: Path) -> None:

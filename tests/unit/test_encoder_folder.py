@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from geno_model.encoder.carbon import CarbonStateEncoder, EncoderFolderError, EncoderSettingsError, load_encoder
-from geno_model.encoder.folder import CARBON_VOCAB_SIZE, compact_vocabulary, dna_offset
+from geno_model.encoder.folder import CARBON_VOCAB_SIZE, compact_vocabulary, dna_offset, encoder_hash
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import CARBON_DNA_OPEN
 from tests.unit.encoders import hub_config, random_window, settings, tiny_encoder, write_hub_folder
@@ -198,17 +200,89 @@ def test_pickled_weights_are_never_opened(folder: Path) -> None:
 
 
 def test_code_in_the_folder_is_never_imported(tmp_path: Path) -> None:
-    """Trap 5: a config that asks for remote code loads as the plain Llama that it is, and nothing of it runs."""
+    """Trap 5: a config that asks for remote code loads as the plain Llama that it is; code beside it is refused."""
     hub = tmp_path / "hub"
     code = {"AutoConfig": "planted.Config", "AutoModelForCausalLM": "planted.Model", "AutoTokenizer": "planted.Tok"}
     write_hub_folder(hub, hub_config(auto_map=code, architectures=["CarbonFnsForCausalLM"]))
-    for name in ("planted.py", "modeling_llama.py", "__init__.py"):
-        (hub / name).write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
     (hub / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["planted.Tok", None]}}))
     encoder = CarbonStateEncoder.load(hub, settings())
     assert type(encoder.model).__module__ == "transformers.models.llama.modeling_llama"
+    for name in ("planted.py", "modeling_llama.py", "__init__.py"):
+        (hub / name).write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
+    assert "__init__.py and 2 more would have no part in the states" in refusal(hub)
     assert not (tmp_path / "ran").exists()
     assert not [name for name, module in sys.modules.items() if str(hub) in str(getattr(module, "__file__", ""))]
+
+
+def write_adapter(folder: Path) -> None:
+    """An adapter in peft's own files, with random weights, beside the encoder's."""
+    adapted = get_peft_model(LlamaForCausalLM.from_pretrained(folder), LoraConfig(r=2, init_lora_weights=False))
+    adapted.save_pretrained(str(folder))
+
+
+def test_an_adapter_beside_the_weights_is_refused(folder: Path) -> None:
+    """transformers loads it with the weights where peft is installed; the hash was the same whatever it held."""
+    write_adapter(folder)
+    assert "adapter_config.json and 1 more would have no part in the states" in refusal(folder)
+    with pytest.raises(EncoderFolderError, match=r"adapter_config\.json and 1 more"):
+        encoder_hash(folder, "float32")
+    (folder / "adapter_config.json").unlink()
+    assert "adapter_model.safetensors would have no part" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model-00001-of-00002.safetensors", "pytorch_model.bin", "model.safetensors.bak", "weights.gguf", "tokenizer"],
+)
+def test_what_is_neither_read_nor_a_text_is_refused(folder: Path, name: str) -> None:
+    (folder / name).mkdir() if name == "tokenizer" else (folder / name).write_bytes(b"something")
+    assert f"{name} would have no part in the states nor in the encoder's hash; move it out" in refusal(folder)
+
+
+def test_only_what_is_hashed_has_a_part_in_a_state(folder: Path, tmp_path: Path) -> None:
+    """Texts, an adaptation's own folders and a config that names other files change neither hash nor state."""
+    window = random_window(0)
+    plain = CarbonStateEncoder.load(folder, settings())
+    write_adapter(folder)
+    (folder / "adapter").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).rename(folder / "adapter" / name)
+    (folder / "generation_config.json").write_text("no JSON at all")
+    for name in ("LICENSE", "README.md", "adaptation.json", ".gitattributes", "model.safetensors.index.json"):
+        (folder / name).write_text("{")
+    beside = CarbonStateEncoder.load(folder, settings())
+    assert beside.encoder_hash == plain.encoder_hash
+    assert torch.equal(beside.encode(window, 600), plain.encode(window, 600))
+    other = tiny_encoder(tmp_path / "other", seed=1)
+    (tmp_path / "other" / WEIGHTS).rename(folder / "adapter" / "other.safetensors")
+    change_json(folder / "config.json", transformers_weights="adapter/other.safetensors")
+    renamed = CarbonStateEncoder.load(folder, settings())
+    assert torch.equal(renamed.encode(window, 600), plain.encode(window, 600))
+    assert not torch.equal(other.encode(window, 600), plain.encode(window, 600))
+
+
+def test_links_are_followed_by_hash_and_weights_alike(folder: Path, tmp_path: Path) -> None:
+    """As in the cache of the hub, where every file of a snapshot is a link."""
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for path in folder.iterdir():
+        (linked / path.name).symlink_to(path)
+    plain, through_links = (CarbonStateEncoder.load(place, settings()) for place in (folder, linked))
+    assert through_links.encoder_hash == plain.encoder_hash
+    change_weights(folder, lambda tensors: tensors["model.norm.weight"].mul_(2))
+    assert CarbonStateEncoder.load(linked, settings()).encoder_hash != plain.encoder_hash
+    (folder / WEIGHTS).unlink()
+    assert "no weights there" in refusal(linked)
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    """Which of the two counts would be the loader's choice."""
+    hub, first, second = tmp_path / "hub", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    write_hub_folder(hub, hub_config(), n_files=2)
+    tensors = load_file(hub / second)
+    name = next(iter(load_file(hub / first)))
+    save_file(tensors | {name: torch.zeros(1)}, hub / second, metadata={"format": "pt"})
+    assert f"{name} is in " in refusal(hub)
 
 
 def test_settings_that_the_model_cannot_follow_are_refused(folder: Path) -> None:
