@@ -28,13 +28,14 @@ from measuring import Rate, compare, print_rates
 from geno_model.genomics.alleles import account, to_alleles
 from geno_model.genomics.context import Context
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array
-from geno_model.genomics.genome import WINDOW_BP, Genome, most_central
+from geno_model.genomics.genome import Genome, most_central
 from geno_model.genomics.samplers import indel, mnv, uniform_snv
 from geno_model.genomics.texts import to_matrix
 from geno_model.genomics.tokens import SIXMER_OFFSET, edited_sixmer_ids, sixmer_ids
 from geno_model.genomics.vcf_reader import read_vcf_chunks, record_chunks
 from geno_pipeline.build.gnomad import ingest_gnomad
 
+WINDOW_BP, STRIDE_BP = 12_288, 8_192
 POOL_TOKENS = 257  # the token of the edit and 256 to its right
 Bases = np.ndarray
 
@@ -241,7 +242,7 @@ def annotated(genome: Genome, vcf: Path, rng: np.random.Generator) -> list[Rate]
     context = Context.build(genes, repeats, genome)
     chunk = next(read_vcf_chunks(vcf, chunk_bytes=22 << 20, n_columns=8))
     alleles = to_alleles(chunk.lines, genome).filter(pl.col("reason").is_null()).head(100_000)
-    window = most_central(alleles["pos"].to_numpy() - 1, genome.contigs[CONTIG])
+    window = most_central(alleles["pos"].to_numpy() - 1, genome.contigs[CONTIG], WINDOW_BP, STRIDE_BP)
     alleles = alleles.with_columns(window_start_bp=window, window_end_bp=window + WINDOW_BP)
     spans = alleles.select(
         chrom="contig", start=pl.col("pos") - 1, end=pl.col("pos") - 1 + pl.col("ref").str.len_bytes().cast(pl.Int64)

@@ -9,12 +9,14 @@ from data_contracts import columns
 
 
 class ReferenceWindows(columns.Table):
-    """One row a window. The cores of the full grid tile the contig: a position lies in the core of one window."""
+    """One row a window. The cores of the full grid tile the contig but for its ends: a position lies in one at most."""
 
     contig: str = columns.contig()
     start_bp: int = columns.start_bp("window")
     end_bp: int = columns.end_bp("window")
-    core_start_bp: int = columns.start_bp("core: positions for which this window is the most central one")
+    core_start_bp: int = columns.start_bp(
+        "core: positions for which this window is the most central one, those near a contig's ends left out"
+    )
     core_end_bp: int = columns.end_bp("core")
     sha256: str = pa.Field(str_matches=columns.SHA256, description="SHA-256 of the bases, upper case ASCII")
     gc: pl.Float32 = pa.Field(

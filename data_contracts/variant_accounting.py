@@ -20,6 +20,7 @@ REASONS = (
     "duplicate",
     "low_af",
     "out_of_range",
+    "little_context",
 )
 
 

@@ -130,9 +130,9 @@ def every_kind(genome: Genome) -> list[tuple[str, int, str, str, list[str]]]:
     def other(letter: str, step: int = 1) -> str:
         return "ACGT"[("ACGT".index(letter) + step) % 4]
 
-    r = {pos: ref(pos) for pos in (100, 2_000, 3_500, 3_600, 4_100, 4_300, 4_400, 11_999)}
+    r = {pos: ref(pos) for pos in (600, 2_000, 3_500, 3_600, 4_100, 4_300, 4_400, 11_400)}
     return [
-        ("1", 100, r[100], other(r[100]), ["scored"]),
+        ("1", 600, r[600], other(r[600]), ["scored"]),
         ("1", 2_000, r[2_000], f"{other(r[2_000])},*,{other(r[2_000], 2)}", ["scored", "spanning_deletion", "scored"]),
         ("1", 3_000, ref(3_000, 2), "".join(map(other, ref(3_000, 2))), ["scored"]),
         ("1", 3_100, ref(3_100, 4), ref(3_100), ["scored"]),
@@ -146,7 +146,7 @@ def every_kind(genome: Genome) -> list[tuple[str, int, str, str, list[str]]]:
         ("1", 4_300, r[4_300], other(r[4_300]).lower(), ["scored"]),
         ("1", 4_400, r[4_400], other(r[4_400]), ["scored"]),
         ("1", 4_400, r[4_400], other(r[4_400]), ["scored"]),  # the same again is scored again
-        ("1", 11_999, r[11_999], other(r[11_999]), ["scored"]),
+        ("1", 11_400, r[11_400], other(r[11_400]), ["scored"]),
         ("1", 20_000, "A", "C", ["out_of_range"]),
         ("2", 50, ref(50, 1, "chr2"), other(ref(50, 1, "chr2")), ["out_of_range"]),
         ("3", 2_000, ref(2_000, 1, "chr3"), other(ref(2_000, 1, "chr3")), ["out_of_range"]),

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN
-from geno_model.encoder.state_contract import FitRule
+from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.edits import EditType, ReferenceMismatchError, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_OPEN, OOV, SIXMER_OFFSET, sixmer_ids
@@ -84,7 +84,7 @@ def log_likelihood_difference(
     border): they are then sums over different numbers of tokens, and each token is worth about eight nats.
     Raises `ReferenceMismatchError` and `OverlappingEditsError` as `apply_edits_array` does.
     """
-    edited = [_edited(window, edits, encoder.contract.fit_side) for edits in haplotypes]
+    edited = [_edited(window, edits, encoder.contract) for edits in haplotypes]
     windows = np.stack([window, *edited])
     strands = [windows, _COMPLEMENT[windows[:, ::-1]]] if both_strands else [windows]
     differences = []
@@ -129,10 +129,10 @@ def next_token_marginals(
     return log_sums[1] - log_sums[0]  # NaN where no six-mer is allowed: -inf - -inf
 
 
-def _edited(window: NDArray[np.uint8], edits: Sequence[RelEdit], fit_rule: FitRule) -> NDArray[np.uint8]:
+def _edited(window: NDArray[np.uint8], edits: Sequence[RelEdit], contract: StateContract) -> NDArray[np.uint8]:
     """The window with all edits of one haplotype made, at its length again."""
     locus = min((edit.rel_pos for edit in edits), default=0)
-    return fit_window(apply_edits_array(window, edits), len(window), locus, fit_rule)
+    return fit_window(apply_edits_array(window, edits), len(window), locus, contract.fit_side, contract.right_tokens)
 
 
 def _allowed_sixmers(bases: NDArray[np.uint8], offset: NDArray[np.int64], is_open: bool) -> Tensor:

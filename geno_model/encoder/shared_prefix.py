@@ -30,6 +30,7 @@ from geno_model.encoder.edit_likelihood import EditLikelihoods
 from geno_model.encoder.other_frames import Step, add_arrivals
 from geno_model.encoder.pool_shift import add_shifts
 from geno_model.encoder.pooling import BASES_PER_TOKEN, centered_sums, pool_bounds, unit, with_float64
+from geno_model.encoder.state_contract import StateContract
 from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
 from geno_model.genomics.errors import InputError
@@ -126,7 +127,7 @@ def encode_window(
     hidden, last = hidden[0, 1:], last[0]
     reference = centered_sums(hidden, low, high).cpu()
 
-    shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract.fit_side)
+    shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract)
     n_steps = torch.tensor([len(edits) for edits in chains])
     n_rows = int(n_steps.sum())
     shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), n_rows)
@@ -259,7 +260,7 @@ def _batch_tokens(encoder: CarbonStateEncoder, n_reference: int, longest: int, m
 
 
 def _edited_windows(
-    window: NDArray[np.uint8], chains: Sequence[Sequence[RelEdit]], high: Ints, fit_rule: str
+    window: NDArray[np.uint8], chains: Sequence[Sequence[RelEdit]], high: Ints, contract: StateContract
 ) -> tuple[_Suffixes, list[tuple[int, NDArray[np.uint8], int]]]:
     """All steps of all chains: those that share the reference's prefix, and (row, edited window, chain) of the others.
 
@@ -282,11 +283,12 @@ def _edited_windows(
         edits = chains[chain]
         for step in range(1, len(edits) + 1):
             row = int(head_row[chain]) + step - 1
-            if _is_cut_left(edits[:step], len(window), fit_rule):
+            if _is_cut_left(edits[:step], len(window), contract):
                 edited = apply_edits_array(window, edits[:step])
-                moved.append((row, fit_window(edited, len(window), edits[0].rel_pos, fit_rule), chain))
+                place = edits[0].rel_pos, contract.fit_side, contract.right_tokens
+                moved.append((row, fit_window(edited, len(window), *place), chain))
             elif step > 1:
-                edited = fit_window(apply_edits_array(window, edits[:step]), len(window), 0, "right")
+                edited = fit_window(apply_edits_array(window, edits[:step]), len(window), 0, "right", 0)
                 suffix = sixmer_ids(edited[first[chain] * BASES_PER_TOKEN : high[chain] * BASES_PER_TOKEN])
                 ids[row, : len(suffix)] = suffix
     row = np.setdiff1d(np.arange(len(ids)), [row for row, _, _ in moved])
@@ -294,10 +296,11 @@ def _edited_windows(
     return _Suffixes(row, chain, first[chain], length[chain], ids[row]), moved
 
 
-def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, fit_rule: str) -> bool:
+def _is_cut_left(edits: Sequence[RelEdit], window_bp: int, contract: StateContract) -> bool:
     """Whether the edited window is brought back to its length at its left end."""
     is_longer_or_shorter = sum(len(edit.alt_bases) - len(edit.ref_bases) for edit in edits) != 0
-    return is_longer_or_shorter and fit_side(edits[0].rel_pos, window_bp, fit_rule) == "left"
+    end = fit_side(edits[0].rel_pos, window_bp, contract.fit_side, contract.right_tokens)
+    return is_longer_or_shorter and end == "left"
 
 
 def _changed_lengths(

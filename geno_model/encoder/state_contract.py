@@ -82,6 +82,14 @@ class StateContract:
             )
 
     @property
+    def right_tokens(self) -> int:
+        """Tokens right of the locus that are pooled: what an edited window cut on the right must still have there.
+
+        0 for global_mean: it pools both ends alike, so the one that leaves the six-mers their frame is cut.
+        """
+        return 0 if self.pooling == "global_mean" else self.radius_tokens
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form, as hex."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))

@@ -6,7 +6,8 @@ why it is not kept; the table of counts; the sentence for a VCF of another build
 
 The concept: no allele raises and none is dropped. A row is either retained (`reason` is null) or carries exactly one of
 `REASONS`, the first that applies in this order: no_alt, spanning_deletion, breakend, symbolic, contig_unknown,
-filtered, ambiguous_base, out_of_range, ref_mismatch, too_long, duplicate (and low_af, which a caller sets).
+filtered, ambiguous_base, out_of_range, ref_mismatch, too_long, duplicate (and low_af and little_context, which a caller
+sets).
 Positions named `pos` are 1-based.
 """
 
@@ -36,6 +37,7 @@ REASONS = (
     "duplicate",
     "low_af",
     "out_of_range",
+    "little_context",
 )
 RETAINED = "retained"
 

@@ -163,7 +163,8 @@ class Context:
         """Add region_class str, gc f32 and repeat_class str to alleles, rows and order kept.
 
         alleles: at least contig (as the genome names it), pos, ref, alt, window_start_bp, window_end_bp, within their
-        contig. gc: share of G and C among the window's bases that are not N; NaN for a window of N alone.
+        contig unless that is circular. gc: share of G and C among the window's bases that are not N; NaN for a window
+        of N alone.
         """
         if missing := [name for name in _REQUIRED if name not in alleles.columns]:
             raise ValueError(f"alleles lack the columns {', '.join(missing)}; needed are {', '.join(_REQUIRED)}")
@@ -178,12 +179,18 @@ class Context:
             if (genes := self._contig_genes(contig)) is not None:
                 region[rows] = genes.regions(spans)
             repeat[rows] = self._repeat_ranks(contig, spans)
-            gc[rows] = _window_gc(self._genome.bases(contig), part["window_start_bp"], part["window_end_bp"])
+            gc[rows] = self._window_gc(contig, part["window_start_bp"], part["window_end_bp"])
         return alleles.with_columns(
             pl.Series("region_class", np.array(SEVERITY, dtype=object)[region], dtype=pl.String),
             pl.Series("gc", gc, dtype=pl.Float32),
             pl.Series("repeat_class", np.array(_REPEATS, dtype=object)[repeat], dtype=pl.String),
         )
+
+    def _window_gc(self, contig: str, start_bp: pl.Series, end_bp: pl.Series) -> NDArray[np.float32]:
+        """`_window_gc` of windows of a contig, which may run over the origin of a circular one."""
+        first = min(0, int(start_bp.min() or 0))  # pyright: ignore[reportArgumentType]
+        last = max(self._genome.contigs[contig], int(end_bp.max() or 0))  # pyright: ignore[reportArgumentType]
+        return _window_gc(self._genome.window(contig, first, last), start_bp - first, end_bp - first)
 
     def _contig_genes(self, contig: str) -> _ContigGenes | None:
         if contig not in self._prepared_genes:

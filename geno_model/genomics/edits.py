@@ -24,10 +24,10 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.columns import BASES_PER_TOKEN
 from geno_model.genomics.errors import InputError
 
 V1_MAX_LEN = 16  # bp, either allele; longer ones are structural variants, which belong to v2
-RIGHT_POOL_BP = 1_536  # 256 six-mer tokens, the most that is pooled right of the locus
 
 _BASES = frozenset("ACGT")
 _PAD = ord("A")
@@ -212,39 +212,40 @@ def apply_edits_array(window: NDArray[np.uint8], edits: Sequence[RelEdit]) -> ND
     return np.concatenate([*pieces, window[done:]])
 
 
-def fit_side(locus: int, length: int, side: FitSide | str = "right") -> Literal["left", "right"]:
+def fit_side(locus: int, length: int, side: FitSide | str, right_tokens: int) -> Literal["left", "right"]:
     """The end, "left" or "right", at which an edited window is cut or padded (spec 1).
 
-    locus: 0-based rel_pos of the edit; length: of the window, bp. "right" is the default: the encoder reads from left
-    to right and pools at most 256 tokens right of the locus, so the right end costs nothing and the six-mers of the
-    prefix keep their frame. "opposite" is the seeds' rule, the end opposite the locus, a tie going right; it also
-    holds when fewer than 256 whole tokens (1,536 bp) remain right of the token of the locus.
+    locus: 0-based rel_pos of the edit; length: of the window, bp; right_tokens: how many tokens right of the locus are
+    pooled (`StateContract.right_tokens`). "right": the encoder reads from left to right and pools nothing further
+    right, so that end costs nothing and the six-mers of the prefix keep their frame. "opposite" is the seeds' rule, the
+    end opposite the locus, a tie going right; it also holds when fewer than `right_tokens` whole tokens remain right of
+    the token of the locus.
     """
     if side not in ("right", "opposite"):
         raise ValueError(f"side is {side!r}; expected 'right' or 'opposite'")
     if not 0 <= locus < length:
         raise ValueError(f"the locus {locus} lies outside the window of {length} bp; expected 0 <= locus < {length}")
-    remaining_bp = (length // 6 - 1 - locus // 6) * 6
-    if side == "right" and remaining_bp >= RIGHT_POOL_BP:
+    n_remaining = length // BASES_PER_TOKEN - 1 - locus // BASES_PER_TOKEN
+    if side == "right" and n_remaining >= right_tokens:
         return "right"
     return "left" if 2 * locus > length else "right"
 
 
 @overload
-def fit_window(edited: str, length: int, locus: int, side: FitSide | str = "right") -> str: ...
+def fit_window(edited: str, length: int, locus: int, side: FitSide | str, right_tokens: int) -> str: ...
 @overload
 def fit_window(
-    edited: NDArray[np.uint8], length: int, locus: int, side: FitSide | str = "right"
+    edited: NDArray[np.uint8], length: int, locus: int, side: FitSide | str, right_tokens: int
 ) -> NDArray[np.uint8]: ...
 def fit_window(
-    edited: str | NDArray[np.uint8], length: int, locus: int, side: FitSide | str = "right"
+    edited: str | NDArray[np.uint8], length: int, locus: int, side: FitSide | str, right_tokens: int
 ) -> str | NDArray[np.uint8]:
     """An edited window back at `length` bp: cut when too long, padded with `A` when too short.
 
-    The end is `fit_side(locus, length, side)`; a str gives a str, an array of ASCII bytes gives an array (a view where
-    nothing has to be padded).
+    The end is `fit_side(locus, length, side, right_tokens)`; a str gives a str, an array of ASCII bytes gives an array
+    (a view where nothing has to be padded).
     """
-    end = fit_side(locus, length, side)
+    end = fit_side(locus, length, side, right_tokens)
     surplus = len(edited) - length
     if surplus >= 0:
         return edited[:length] if end == "right" else edited[surplus:]

@@ -18,7 +18,8 @@ written to.
 Memory: pages of the map that were read stay with a process until they are given back, which `window` and `bases` do
 whenever they have handed out places in more than `RESIDENT_PLACES` stretches of 2 MiB (a kernel with large pages maps
 all of a stretch when one byte of it is read). Views stay valid: a page that is read again comes from the file.
-Coordinates are 0-based, half-open.
+Coordinates are 0-based, half-open. A FASTA cannot say that a contig is a circle: one that is named as mitochondria and
+is as long as the human ones is taken for one, and a window may then begin left of 0 or end beyond the last base.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.columns import BASES_PER_TOKEN
 from geno_model.files import remove_folder, replacing_folder, sweep
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 FORMAT_VERSION = 1
 RESIDENT_PLACES = 64
-WINDOW_BP = 12_288
-STRIDE_BP = 8_192
+NO_WINDOW = np.iinfo(np.int64).min  # a start that no window has
+CIRCULAR_BP = (16_569, 16_571)  # human mitochondria: the revised Cambridge reference; hg19's chrM
 
 _BLOCK = 8 << 20
 _END_BYTES = 64 << 10
@@ -124,12 +126,21 @@ class Genome:
         )
         return f"contigs that the FASTA lacks are read by PLINK's codes: {read}" if read else None
 
+    def is_circular(self, contig: str) -> bool:
+        """Whether the contig's last base is followed by its first: `chrM`, `M`, `MT` of a human length."""
+        return plain_name(contig) == "MT" and self.contigs[contig] in CIRCULAR_BP
+
     def bases(self, contig: str) -> NDArray[np.uint8]:
         """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""
         return self.window(contig, 0, self.contigs[contig])
 
     def window(self, contig: str, start_bp: int, end_bp: int) -> NDArray[np.uint8]:
-        """Bases of [start_bp, end_bp), ASCII, a read-only view. Raises ValueError when the span leaves the contig."""
+        """Bases of [start_bp, end_bp), ASCII, a read-only view. Raises ValueError when the span leaves the contig.
+
+        Of a circular contig a span over the origin, as [-100, 200) or [16,500, 16,700) of 16,569, gives a copy.
+        """
+        if self.is_circular(contig) and not 0 <= start_bp <= end_bp <= self.contigs[contig]:
+            return self.bases(contig)[np.arange(start_bp, end_bp) % self.contigs[contig]]
         self._require_span(contig, start_bp, end_bp)
         first, end = self._offsets[contig] + start_bp, self._offsets[contig] + end_bp
         self._handed_out.update(range(first >> _PLACE_BITS, (end >> _PLACE_BITS) + 1))
@@ -156,7 +167,7 @@ class Genome:
 
 
 def grid_windows(
-    contig_length: int, window_bp: int = WINDOW_BP, stride_bp: int = STRIDE_BP
+    contig_length: int, window_bp: int, stride_bp: int, *, is_circular: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The grid of windows of a contig: starts, core starts and core ends, each (n,), 0-based half-open.
 
@@ -168,6 +179,8 @@ def grid_windows(
                         [-----1-----)
                            [-----2-----)     flush
         cores     [  0    )[ 1  )[  2  )
+
+    On a circular contig no window is flush: the grid goes on over the origin, and the first windows begin left of 0.
     """
     if window_bp < 1 or stride_bp < 1:
         raise ValueError(f"window_bp {window_bp} and stride_bp {stride_bp} must be at least 1")
@@ -175,23 +188,33 @@ def grid_windows(
     if last < 0:
         empty = np.empty(0, dtype=np.int64)
         return empty, empty, empty
-    starts = np.arange(0, last + 1, stride_bp, dtype=np.int64)
-    if starts[-1] != last:
+    first = -max(window_bp // stride_bp, 1) * stride_bp if is_circular else 0
+    starts = np.arange(first, contig_length if is_circular else last + 1, stride_bp, dtype=np.int64)
+    if not is_circular and starts[-1] != last:
         starts = np.append(starts, np.int64(last))
     # Base p has its middle at p + 1/2; it is nearest to the left centre while 2 p + 1 <= both centres together.
     borders = (starts[:-1] + starts[1:] + window_bp + 1) // 2
-    return starts, np.append(np.int64(0), borders), np.append(borders, np.int64(contig_length))
+    return starts, np.append(np.int64(first), borders), np.append(borders, np.int64(contig_length))
 
 
 def most_central(
-    pos0: NDArray[np.integer], contig_length: int, window_bp: int = WINDOW_BP, stride_bp: int = STRIDE_BP
+    pos0: NDArray[np.integer], contig_length: int, window_bp: int, stride_bp: int, *, is_circular: bool = False
 ) -> NDArray[np.int64]:
-    """Start of the window in which each 0-based position lies most centrally; -1 where there is none (n,)."""
-    starts, core_starts, _ = grid_windows(contig_length, window_bp, stride_bp)
+    """Start of the window in which each 0-based position lies most centrally (n,); `NO_WINDOW` where there is none."""
+    starts, core_starts, _ = grid_windows(contig_length, window_bp, stride_bp, is_circular=is_circular)
     inside = (pos0 >= 0) & (pos0 < contig_length)
     if starts.size == 0:
-        return np.full(len(pos0), -1, dtype=np.int64)
-    return np.where(inside, starts[np.searchsorted(core_starts, pos0, side="right") - 1], -1)
+        return np.full(len(pos0), NO_WINDOW, dtype=np.int64)
+    return np.where(inside, starts[np.searchsorted(core_starts, pos0, side="right") - 1], NO_WINDOW)
+
+
+def context_margin_bp(window_bp: int, stride_bp: int) -> int:
+    """DNA on either side that a position has in its most central window, unless its contig ends: 2,042 by default.
+
+    Half of what neighbouring windows share, less the token that the six phases of a window may take. States of places
+    with less are another distribution: the encoder's first tokens, and a pool that is cut off.
+    """
+    return max((window_bp - stride_bp) // 2 - BASES_PER_TOKEN, 0)
 
 
 def plain_name(contig: str) -> str:

@@ -157,7 +157,7 @@ def scores_of(rows: pl.DataFrame, genome: Genome, config: ReleaseConfig, dtype: 
     once.
     """
     kept = rows.filter(pl.col("reason").is_null()).drop("window_start_bp", strict=False).with_row_index("_row")
-    windows = place(
+    windows, _ = place(
         kept.drop("_row"), genome, config.window_policy, config.contract.window_bp, config.contract.stride_bp
     )
     start = pl.col("window_start_bp")

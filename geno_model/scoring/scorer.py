@@ -133,7 +133,7 @@ class Scorer:
 
         alleles: rows of `to_alleles`; those with a reason are passed on without scores. Adds window_start_bp,
         region_class, gc_bin, repeat_class, bucket_id, surprise_raw, displacement, delta_loglik, surprise (percentile),
-        n_calibration, confidence, low_confidence, all null where `reason` (updated with `out_of_range`) says why there
+        n_calibration, confidence, low_confidence, all null where `reason` (updated by `score_raw`) says why there
         is no score, or where the head is not wanted. Rows without a reason hold the columns of `data_contracts.scores`.
         Adds clinvar_pathogenic, with or without a score: whether the release's ClinVar calls the allele pathogenic or
         likely so; null where the release has no ClinVar.

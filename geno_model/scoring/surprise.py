@@ -41,7 +41,6 @@ from geno_model.scoring.errors import ScoringError
 from geno_model.scoring.windows import combine, place
 
 BATCH_EDITS = 64
-OUT_OF_RANGE = "out_of_range"
 HEADS = ("surprise_raw", "displacement", "delta_loglik")
 BASELINES = ("no_change", "random_surprise", "random_displacement")
 
@@ -98,13 +97,14 @@ def score_raw(
     batch_edits: alleles that go through the model at once. pool: threads of `window_threads`, a window in each at a
     time, so that their number changes no bit; None makes one for each core. progress: told how many alleles are done,
     window by window.
-    window_start_bp and the context are those of an allele's first window. An allele without a window (contig too short,
-    allele over the window's edge, more than 5 % N) has the reason `out_of_range` and null scores.
+    window_start_bp and the context are those of an allele's first window. An allele without a window (`windows.place`)
+    has a reason and null scores: `out_of_range` (contig too short, allele over the window's edge, more than 5 % N) or
+    `little_context` (near an end of its contig, or beside N).
     Raises `ScoringError` when the model gives a number that is not finite.
     """
     window_bp = encoder.contract.window_bp
     numbered = alleles.select(_ALLELE).with_row_index("_row")
-    windows = place(alleles, genome, policy, window_bp, encoder.contract.stride_bp)
+    windows, left_out = place(alleles, genome, policy, window_bp, encoder.contract.stride_bp)
     placed = windows.join(numbered, on="_row", how="left", maintain_order="left")
     tell = _in_alleles(progress, windows)
 
@@ -124,9 +124,8 @@ def score_raw(
         )
     )
     joined = numbered.join(annotated.drop(_ALLELE), on="_row", how="left", maintain_order="left")
-    has_window = pl.col("window_start_bp").is_not_null()
-    reason = pl.when(~has_window).then(pl.lit(OUT_OF_RANGE)).alias("reason")
-    return joined.with_columns(reason).select(schema.names()).cast(schema)  # pyright: ignore[reportArgumentType]
+    told = joined.join(left_out, on="_row", how="left", maintain_order="left")
+    return told.select(schema.names()).cast(schema)  # pyright: ignore[reportArgumentType]
 
 
 def _in_alleles(progress: Callable[[int], None] | None, windows: pl.DataFrame) -> Callable[[int], None]:

@@ -11,23 +11,30 @@ Belongs here: the window policies. Does not: a score itself (`surprise`).
                      DNA into six-mers once (RFC 0004), at six times the price
 
 Calibration and scoring use the same policy: a release has one. Coordinates are 0-based, half-open.
+
+No window is used in which the allele lies nearer to an end than every allele inside a contig does in its most central
+one (`context_margin_bp`, RFC 0009): near the ends of a contig an allele has no score. A circular contig has no ends:
+there windows run over the origin, and begin left of 0 or end beyond the last base.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from geno_model.encoder.pooling import BASES_PER_TOKEN
-from geno_model.genomics.genome import Genome, grid_windows, most_central
+from geno_model.genomics.genome import NO_WINDOW, Genome, context_margin_bp, grid_windows, most_central
 from geno_model.release.config import WindowPolicy
 
 MAX_N_FRACTION = 0.05  # of a window; as in the pipeline's training windows
+OUT_OF_RANGE, LITTLE_CONTEXT = "out_of_range", "little_context"
 
 Ints = NDArray[np.int64]
+_LEFT_OUT = {"_row": pl.UInt32, "reason": pl.String}
 _COMBINED: dict[WindowPolicy, Callable[[pl.Expr], pl.Expr]] = {
     "most_central": pl.Expr.first,
     "centred": pl.Expr.first,
@@ -38,30 +45,35 @@ _COMBINED: dict[WindowPolicy, Callable[[pl.Expr], pl.Expr]] = {
 }
 
 
-def place(alleles: pl.DataFrame, genome: Genome, policy: WindowPolicy, window_bp: int, stride_bp: int) -> pl.DataFrame:
-    """The windows of each allele: rows of _row (its number) and window_start_bp, allele by allele.
+def place(
+    alleles: pl.DataFrame, genome: Genome, policy: WindowPolicy, window_bp: int, stride_bp: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The windows of each allele, and why the others have none.
 
-    alleles: contig (a name of the genome), pos (1-based), ref. The first window of an allele is the one that its
-    context is of. A window counts if it lies on the contig, holds all of `ref`, and has at most 5 % N; an allele
-    without one has no row.
+    alleles: contig (a name of the genome), pos (1-based), ref. Returns rows of _row (its number) and window_start_bp,
+    allele by allele, the first being the one that its context is of; and rows of _row and reason. A window counts if it
+    lies on the contig, holds all of `ref`, has at most 5 % N, and has `context_margin_bp` on both sides of the allele,
+    at most 5 % of it N. The reason is `little_context` where only the last is missing, else `out_of_range`.
     """
-    parts = []
+    placed, left_out = [], []
     for (contig,), rows in alleles.with_row_index("_row").group_by("contig", maintain_order=True):
         begin = rows["pos"].to_numpy() - 1
         end = begin + rows["ref"].str.len_bytes().to_numpy().astype(np.int64)
-        length = genome.contigs[str(contig)]
-        member, start = _candidates(begin, end, length, policy, window_bp, stride_bp)
-        fits = (
-            (start >= 0) & (start + window_bp <= length) & (start <= begin[member]) & (end[member] <= start + window_bp)
-        )
+        number = rows["_row"].to_numpy()
+        grid = _Grid(window_bp, stride_bp, genome.contigs[str(contig)], genome.is_circular(str(contig)))
+        member, start = _candidates(begin, end, grid, policy)
+        fits = grid.holds(start) & (start <= begin[member]) & (end[member] <= start + window_bp)
         member, start = member[fits], start[fits]
-        windows, number = np.unique(start, return_inverse=True)
-        is_known = np.array([_is_known(genome, str(contig), int(first), window_bp) for first in windows], dtype=bool)
-        kept = is_known[number] if len(windows) else np.zeros(0, dtype=bool)
-        parts.append(pl.DataFrame({"_row": rows["_row"].to_numpy()[member[kept]], "window_start_bp": start[kept]}))
-    if not parts:
-        return pl.DataFrame(schema={"_row": pl.UInt32, "window_start_bp": pl.Int64})
-    return pl.concat(parts).sort("_row", maintain_order=True)
+        is_known, has_context = _known(genome, str(contig), start, begin[member] - start, grid)
+        if policy == "mean_of_phases":  # of all six or of none
+            has_context &= np.bincount(member[has_context], minlength=len(begin))[member] == BASES_PER_TOKEN
+        placed.append(_pairs(number[member[has_context]], start[has_context]))
+        is_near = np.isin(number, number[member[is_known]])
+        reasons = np.where(is_near, LITTLE_CONTEXT, OUT_OF_RANGE)
+        is_out = ~np.isin(number, number[member[has_context]])
+        left_out.append(pl.DataFrame({"_row": number[is_out], "reason": reasons[is_out].tolist()}, _LEFT_OUT))
+    windows = pl.concat([_pairs(*np.empty((2, 0), dtype=np.int64)), *placed]).sort("_row", maintain_order=True)
+    return windows, pl.concat([pl.DataFrame(schema=_LEFT_OUT), *left_out])
 
 
 def combine(scores: pl.DataFrame, policy: WindowPolicy) -> pl.DataFrame:
@@ -76,22 +88,39 @@ def combine(scores: pl.DataFrame, policy: WindowPolicy) -> pl.DataFrame:
     )
 
 
-def _candidates(
-    begin: Ints, end: Ints, length: int, policy: WindowPolicy, window_bp: int, stride_bp: int
-) -> tuple[Ints, Ints]:
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Windows of one contig."""
+
+    window_bp: int
+    stride_bp: int
+    length_bp: int
+    is_circular: bool
+
+    def holds(self, start: Ints) -> NDArray[np.bool_]:
+        """Whether windows lie on the contig."""
+        last = self.length_bp - self.window_bp
+        if self.is_circular:
+            return (start != NO_WINDOW) & (last >= 0)
+        return (start >= 0) & (start <= last)
+
+
+def _candidates(begin: Ints, end: Ints, grid: _Grid, policy: WindowPolicy) -> tuple[Ints, Ints]:
     """Pairs of an allele's index and the start of a window to try, by allele, the one for the context first."""
+    window_bp, length, is_circular = grid.window_bp, grid.length_bp, grid.is_circular
     index = np.arange(len(begin))
-    central = most_central(begin, length, window_bp, stride_bp)
+    central = most_central(begin, length, window_bp, grid.stride_bp, is_circular=is_circular)
     if policy == "most_central":
         return index, central
     if policy == "centred":
-        return index, np.clip(begin - window_bp // 2, 0, max(length - window_bp, 0))
+        start = begin - window_bp // 2
+        return index, start if is_circular else np.clip(start, 0, max(length - window_bp, 0))
     if policy == "mean_of_phases":
-        phases = np.arange(BASES_PER_TOKEN)
-        start = central[:, None] + phases
-        start -= BASES_PER_TOKEN * (start + window_bp > length)  # the same cut of the DNA, one token further left
+        start = central[:, None] + np.arange(BASES_PER_TOKEN)
+        if not is_circular:
+            start -= BASES_PER_TOKEN * (start + window_bp > length)  # the same cut of the DNA, one token further left
         return np.repeat(index, BASES_PER_TOKEN), start.ravel()
-    starts = grid_windows(length, window_bp, stride_bp)[0]
+    starts = grid_windows(length, window_bp, grid.stride_bp, is_circular=is_circular)[0]
     first = np.searchsorted(starts, end - window_bp, side="left")
     n_windows = np.maximum(np.searchsorted(starts, begin, side="right") - first, 0)
     member = np.repeat(index, n_windows)
@@ -101,6 +130,25 @@ def _candidates(
     return member[order], start[order]
 
 
-def _is_known(genome: Genome, contig: str, start: int, window_bp: int) -> bool:
-    n_unknown = np.count_nonzero(genome.window(contig, start, start + window_bp) == ord("N"))
-    return bool(n_unknown <= MAX_N_FRACTION * window_bp)
+def _known(
+    genome: Genome, contig: str, start: Ints, offset: Ints, grid: _Grid
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of n alleles, each at `offset` in a window: whether the window is known DNA, and whether what is around it is."""
+    margin = context_margin_bp(grid.window_bp, grid.stride_bp)
+    low, high = offset - margin, offset + margin
+    is_known, is_clear = np.ones((2, len(start)), dtype=bool)
+    windows, number, counts = np.unique(start, return_inverse=True, return_counts=True)
+    groups = np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1])
+    for first, members in zip(windows.tolist(), groups, strict=False):  # without windows there is one empty group
+        is_n = genome.window(contig, first, first + grid.window_bp) == ord("N")
+        if n_unknown := np.count_nonzero(is_n):
+            is_known[members] = n_unknown <= MAX_N_FRACTION * grid.window_bp
+            n_left_of = np.append(0, np.cumsum(is_n))
+            before, after = (np.clip(bound[members], 0, grid.window_bp) for bound in (low, high))
+            is_clear[members] = n_left_of[after] - n_left_of[before] <= MAX_N_FRACTION * 2 * margin
+    has_room = (low >= 0) & (high <= grid.window_bp)
+    return is_known, is_known & is_clear & has_room
+
+
+def _pairs(row: NDArray[np.integer], start: Ints) -> pl.DataFrame:
+    return pl.DataFrame({"_row": row, "window_start_bp": start}, {"_row": pl.UInt32, "window_start_bp": pl.Int64})

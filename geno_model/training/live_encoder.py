@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from geno_model.encoder.carbon import CarbonStateEncoder, EncoderSettingsError
 from geno_model.encoder.pooling import BASES_PER_TOKEN, pool_bounds, unit
 from geno_model.encoder.shared_prefix import EncodedWindow, encode_window
+from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.edits import EditSpec, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
@@ -125,7 +126,7 @@ class LiveEncoder:
         windows: list[NDArray[np.uint8]] = []
         is_source: list[bool] = []
         for row in rows:
-            windows += [row.window, *edited_windows(row, self.encoder.contract.fit_side)]
+            windows += [row.window, *edited_windows(row, self.encoder.contract)]
             is_source += [True] + [False] * len(row.chain)
         pool_tokens = [row.pool_token for row in rows for _ in range(len(row.chain) + 1)]
         outputs = self.states(windows, pool_tokens)
@@ -135,11 +136,13 @@ class LiveEncoder:
         return LiveBatch(inputs, scatter_steps(outputs[~source], inputs.mask), outputs)
 
 
-def edited_windows(row: EditRow, fit_rule: str) -> list[NDArray[np.uint8]]:
+def edited_windows(row: EditRow, contract: StateContract) -> list[NDArray[np.uint8]]:
     """The window after edits 1..k for every k, each back at its length: K arrays (window_bp,)."""
     locus, length = row.chain[0].rel_pos, len(row.window)
     return [
-        fit_window(apply_edits_array(row.window, row.chain[:step]), length, locus, fit_rule)
+        fit_window(
+            apply_edits_array(row.window, row.chain[:step]), length, locus, contract.fit_side, contract.right_tokens
+        )
         for step in range(1, len(row.chain) + 1)
     ]
 

@@ -139,7 +139,7 @@ def zero_shot_scores(
             return rows.select(*ALLELE_KEY, zero_shot(rows, genome, encoder, window_bp, threads, progress))
 
     key = digest(read_contract(storage).to_dict(), window_bp, RUNTIME)
-    windows = place(chosen, genome, "centred", window_bp, window_bp)
+    windows, _ = place(chosen, genome, "centred", window_bp, window_bp)
     scores, n_made = scored_once(
         storage.path / CACHE / "zero_shot_scores", key[:16], chosen, groups(chosen, windows, genome, window_bp), score
     )
@@ -171,7 +171,7 @@ def _scored_once(
 ) -> pl.DataFrame:
     """Scores of alleles; those of a window whose alleles are the same as in an earlier run are taken from it."""
     contract = read_contract(storage)
-    windows = place(alleles, genome, "most_central", contract.window_bp, contract.stride_bp)
+    windows, _ = place(alleles, genome, "most_central", contract.window_bp, contract.stride_bp)
     group = groups(alleles, windows, genome, contract.window_bp)
     if PROFILE.calibration.window_policy not in ONE_WINDOW:  # an allele is scored beside those of other groups, too
         group = group.clear().extend_constant(digest(group.to_list()), len(group))

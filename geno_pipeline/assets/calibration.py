@@ -51,7 +51,7 @@ def calibration_scores(
         policy=PROFILE.calibration.window_policy,
         progress=tell(context, alleles.height, "alleles"),
     )
-    context.add_asset_metadata({"alleles_chosen": alleles.height, "out_of_range": raw["reason"].count()})
+    context.add_asset_metadata({"alleles_chosen": alleles.height, "without_a_window": raw["reason"].count()})
     both = pl.concat([raw, alleles.select(cs.starts_with("af_"))], how="horizontal")
     return both.filter(pl.col("reason").is_null()).drop("window_start_bp", "delta_loglik", "reason")
 

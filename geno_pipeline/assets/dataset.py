@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
+from geno_model.genomics.genome import context_margin_bp
 from geno_pipeline.assets import PROFILE, open_genome, open_reference, table_asset
 from geno_pipeline.build import edit_mix as mix
 from geno_pipeline.build import holdouts, regions, rows, validation, windows
@@ -26,11 +27,12 @@ def holdout_chr() -> pl.DataFrame:
 def reference_windows(context: dg.AssetExecutionContext, holdout_chr: pl.DataFrame) -> pl.DataFrame:
     """The genome cut into overlapping windows of 12,288 bases, without those that are mostly unknown."""
     genome, grid = open_genome(), PROFILE.windows
+    margin_bp = context_margin_bp(grid.window_bp, grid.stride_bp)
     frames = []
     for contig in context.partition_keys:
         stride_bp = grid.window_bp if contig == CORPUS else grid.stride_bp  # a corpus is windows end to end
         frame, counts = windows.reference_windows(
-            genome, contig, grid.window_bp, stride_bp, grid.max_n_fraction, holdout_chr
+            genome, contig, grid.window_bp, stride_bp, grid.max_n_fraction, holdout_chr, margin_bp=margin_bp
         )
         frames.append(frame)
         held, length_bp = (frame["holdout"] != "").to_numpy(), genome.contigs[contig]
@@ -89,7 +91,7 @@ def edit_mix(
     )
 
 
-@table_asset("edits", partitioned=True, settings=[PROFILE.mix, PROFILE.seed])
+@table_asset("edits", partitioned=True, settings=[PROFILE.mix, PROFILE.state.radius_tokens, PROFILE.seed])
 def training_edits(
     context: dg.AssetExecutionContext,
     edit_mix: pl.DataFrame,
@@ -116,6 +118,7 @@ def training_edits(
             min_af=PROFILE.mix.min_af,
             multi_edit_fraction=PROFILE.mix.multi_edit_fraction,
             off_centre_fraction=PROFILE.mix.off_centre_fraction,
+            radius_tokens=PROFILE.state.radius_tokens,
         )
         for contig in context.partition_keys
     )

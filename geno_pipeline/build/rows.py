@@ -24,7 +24,7 @@ from geno_pipeline.build.hashing import ALLELE_KEY, stable_hash
 from geno_pipeline.build.holdouts import Spans, touches
 from geno_pipeline.build.windows import assign_windows
 
-OFF_CENTRE_TOKENS = 192
+OFF_CENTRE_SHARE = 3 / 4  # of the pool's radius, so that the edit stays inside
 MAX_TRAINING_EDITS = 3
 # Of a window's gnomAD rows at most this part becomes rows of real haplotypes, so that single common variants remain.
 HAPLOTYPE_PART = 0.5
@@ -57,6 +57,7 @@ def training_rows(
     min_af: float = 0.01,
     multi_edit_fraction: float = 0.10,
     off_centre_fraction: float = 0.2,
+    radius_tokens: int = 256,
 ) -> pl.DataFrame:
     """All training rows of one contig; as many of each source in each window as the plan says.
 
@@ -66,7 +67,7 @@ def training_rows(
       of their own. There are fewer only where the windows have no room for more.
     - A haplotype of which an edit is reserved for calibration, or touches a holdout, is not used.
     - The pooling centre is the first edit's token; in `off_centre_fraction` (rounded) of the rows of one edit it is
-      moved by 1 to 192 tokens to either side, within the window.
+      moved by up to three quarters of the pool's radius (192 of 256 tokens) to either side, within the window.
 
     Args:
         plan: EditMix frame of `edit_mix.plan`, of all contigs.
@@ -92,7 +93,7 @@ def training_rows(
     rows = as_rows(first, more, contig)
     blocks = usable_haplotypes(phased.filter(on_contig), here, common, regions, **settings, min_af=min_af)
     rows = _with_several_edits(rows, blocks, _n_several(plan, contig, multi_edit_fraction), seed)
-    rows = rows.with_columns(_off_centre_shift(rows, off_centre_fraction, seed))
+    rows = rows.with_columns(_off_centre_shift(rows, off_centre_fraction, int(OFF_CENTRE_SHARE * radius_tokens), seed))
     return finish(rows, here, TrainingEdits.empty())
 
 
@@ -251,14 +252,14 @@ def _haplotype_places(rows: pl.DataFrame, blocks: pl.DataFrame, seed: int) -> pl
     return placed.select("window_start_bp", "number", haplotype="edits")
 
 
-def _off_centre_shift(rows: pl.DataFrame, fraction: float, seed: int) -> pl.Series:
+def _off_centre_shift(rows: pl.DataFrame, fraction: float, most_tokens: int, seed: int) -> pl.Series:
     """Tokens from each row's edit to its pooling centre: not 0 for `fraction` (rounded) of the single edits."""
     hashes = stable_hash(rows, ROW_KEY, seed=seed, purpose="off centre")
     sizes = stable_hash(rows, ROW_KEY, seed=seed, purpose="off centre by")
     numbered = rows.select(*ROW_KEY, k=pl.col("edits").list.len(), size=sizes, hash=hashes).with_row_index("row")
     ones = numbered.filter(pl.col("k") == 1).sort("hash", *ROW_KEY)
-    moved = ones.head(int(np.floor(fraction * ones.height + 0.5)))
-    step = (moved["size"] % (2 * OFF_CENTRE_TOKENS)).cast(pl.Int64).to_numpy() - OFF_CENTRE_TOKENS  # -192 .. 191
+    moved = ones.head(int(np.floor(fraction * ones.height + 0.5))) if most_tokens else ones.head(0)
+    step = (moved["size"] % max(2 * most_tokens, 1)).cast(pl.Int64).to_numpy() - most_tokens  # -192 .. 191
     shift = np.zeros(rows.height, dtype=np.int64)
     shift[moved["row"].to_numpy()] = np.where(step >= 0, step + 1, step)
     return pl.Series("shift", shift)

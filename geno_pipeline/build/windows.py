@@ -3,12 +3,13 @@
 Belongs here: the grid of windows over a contig with what is known of each, and the assignment of alleles to windows.
 Does not belong here: the geometry of the grid itself (`geno_model.genomics.genome`) and what is held out (`holdouts`).
 
-Concept: a position belongs to ONE window, the one in which it lies most centrally. These cores tile the contig, also
-over windows that are dropped for their N: an allele of a dropped window belongs to none.
+Concept: a position belongs to ONE window, the one in which it lies most centrally. These cores tile the contig but for
+`context_margin_bp` at either end, where no allele is scored (RFC 0009), and so none is trained on, tested or calibrated
+with; also over windows that are dropped for their N: an allele of a dropped window belongs to none.
 
     windows   [------------------)
                         [------------------)
-    cores     [-----------|---------------)      (the first and the last core reach to the contig's ends)
+    cores        [----------|-----------)
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import polars as pl
 from data_contracts import ReferenceWindows
 from data_contracts.columns import HOLDOUT_CHR
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.genome import Genome, grid_windows
+from geno_model.genomics.genome import Genome, context_margin_bp, grid_windows
 from geno_pipeline.build.holdouts import Spans
 
 _G, _C, _N = ord("G"), ord("C"), ord("N")
@@ -32,11 +33,14 @@ def reference_windows(
     stride_bp: int,
     max_n_fraction: float,
     holdout_regions: pl.DataFrame,
+    *,
+    margin_bp: int | None = None,
 ) -> tuple[pl.DataFrame, dict[str, float]]:
     """Windows of one contig, without those of which more than `max_n_fraction` is N.
 
     Args:
         holdout_regions: HoldoutChr frame; a window that overlaps one of its spans is tagged.
+        margin_bp: kept free of cores at both ends of a window; None is `context_margin_bp` of this grid.
 
     Returns:
         ReferenceWindows frame in the order of start_bp, and counts: `made`, `kept`, `dropped_n`, `observed_coverage`
@@ -50,6 +54,9 @@ def reference_windows(
         raise InputError(f"contig {contig} is not in {genome.fasta}; name the FASTA's own: {', '.join(genome.contigs)}")
     length = genome.contigs[contig]
     starts, core_starts, core_ends = grid_windows(length, window_bp, stride_bp)
+    margin_bp = context_margin_bp(window_bp, stride_bp) if margin_bp is None else margin_bp
+    core_starts = np.maximum(core_starts, starts + margin_bp)
+    core_ends = np.minimum(core_ends, starts + window_bp - margin_bp)
     n_count = np.array(
         [np.count_nonzero(genome.window(contig, start, start + window_bp) == _N) for start in starts], dtype=np.int64
     )

@@ -34,7 +34,7 @@ def zero_shot(
     Null where no window of `window_bp` fits or has few enough N, and where the two windows differ in their `<oov>`.
     progress: told the number of alleles done.
     """
-    windows = place(alleles, genome, "centred", window_bp, window_bp)
+    windows, _ = place(alleles, genome, "centred", window_bp, window_bp)
     rows = alleles.with_row_index("_row").join(windows, on="_row", how="inner", maintain_order="left")
 
     def difference(contig: str, start: int, pos: int, ref: str, alt: str, kind: int) -> float:

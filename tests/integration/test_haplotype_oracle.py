@@ -10,10 +10,10 @@ import polars as pl
 import pysam
 import pytest
 
-from geno_model.genomics.genome import WINDOW_BP, Genome
+from geno_model.genomics.genome import Genome
 from geno_pipeline.build.holdouts import BLOCK_BP
 from geno_pipeline.demo import write_demo_inputs
-from tests.oracles.consensus import PhasedFile, blocks, compare, read_phased, real_file
+from tests.oracles.consensus import WINDOW_BP, PhasedFile, blocks, compare, read_phased, real_file
 from tests.shared_data import needs_shared_data
 from tests.unit.demo_settings import SMALL
 

@@ -32,12 +32,13 @@ from numpy.typing import NDArray
 
 from geno_model.genomics.alleles import to_alleles
 from geno_model.genomics.edits import EditSpec, OverlappingEditsError, RelEdit, apply_edits, apply_edits_array
-from geno_model.genomics.genome import WINDOW_BP, Genome
+from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_pipeline.build.holdouts import BLOCK_BP
 from geno_pipeline.build.phased import genotypes
 from tests.shared_data import SHARED, shared_genome
 
+WINDOW_BP = 12_288
 _SKIPPED = re.compile(r"The site (\S+):(\d+) overlaps")
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from geno_model.genomics.alleles import REASONS, account, to_alleles
 from geno_model.genomics.edits import (
-    RIGHT_POOL_BP,
     EditSpec,
     EditType,
     RelEdit,
@@ -173,11 +172,17 @@ def test_overlap_is_a_shared_base(first_at: int, first_len: int, second_at: int,
 @given(st.text("ACGT", min_size=1, max_size=60), st.integers(1, 60), st.data(), st.sampled_from(["right", "opposite"]))
 def test_fit_window_has_the_length_and_keeps_one_end(edited: str, length: int, data: st.DataObject, side: str) -> None:
     locus = data.draw(st.integers(0, length - 1))
-    fitted = fit_window(edited, length, locus, side)
+    fitted = fit_window(edited, length, locus, side, 256)
     assert len(fitted) == length
-    assert fit_window(np.frombuffer(edited.encode(), dtype=np.uint8), length, locus, side).tobytes().decode() == fitted
+    assert (
+        fit_window(np.frombuffer(edited.encode(), dtype=np.uint8), length, locus, side, 256).tobytes().decode()
+        == fitted
+    )
     n_same = min(length, len(edited))
     assert fitted[:n_same] == edited[:n_same] or fitted[-n_same:] == edited[-n_same:]
+
+
+RIGHT_POOL_BP = 256 * 6
 
 
 @st.composite
@@ -195,7 +200,7 @@ def edited_windows(draw: st.DrawFn) -> tuple[str, str, int]:
 def test_the_default_side_keeps_the_prefix_and_what_is_pooled(case: tuple[str, str, int]) -> None:
     window, edited, locus = case
     length = len(window)
-    fitted = fit_window(edited, length, locus)
+    fitted = fit_window(edited, length, locus, "right", 256)
     assert len(fitted) == length
     n_tokens_right = length // 6 - 1 - locus // 6
     if n_tokens_right >= 256:
@@ -205,14 +210,14 @@ def test_the_default_side_keeps_the_prefix_and_what_is_pooled(case: tuple[str, s
         assert len(pooled) >= RIGHT_POOL_BP - max(0, length - len(edited))
         assert set(fitted[len(edited) :]) <= {"A"}
     else:
-        assert fitted == fit_window(edited, length, locus, "opposite")
+        assert fitted == fit_window(edited, length, locus, "opposite", 256)
 
 
 @given(edited_windows())
 def test_the_opposite_side_keeps_the_end_that_is_nearer(case: tuple[str, str, int]) -> None:
     window, edited, locus = case
     length, surplus = len(window), len(edited) - len(window)
-    fitted = fit_window(edited, length, locus, "opposite")
+    fitted = fit_window(edited, length, locus, "opposite", 256)
     right = (edited + "A" * -surplus)[:length]
     left = edited[surplus:] if surplus >= 0 else "A" * -surplus + edited
     assert fitted == (left if locus > length / 2 else right)

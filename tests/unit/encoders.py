@@ -16,7 +16,7 @@ from geno_model.encoder.carbon import CARBON_VOCAB_SIZE, CarbonStateEncoder, sav
 from geno_model.genomics.edits import EditType, RelEdit
 from geno_pipeline.build.pretraining import PretrainSettings, new_model
 
-WINDOW_BP = 3_072  # twice the 256 tokens that must remain right of an edit for the right side to be cut
+WINDOW_BP = 3_072
 
 
 def settings(**changes: Any) -> dict[str, Any]:

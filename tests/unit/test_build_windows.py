@@ -24,8 +24,8 @@ def test_grid_of_four_windows_by_hand(tmp_path: Path) -> None:
     frame, counts = reference_windows(genome, "1", WINDOW_BP, STRIDE_BP, 0.05, holdout)
     validate(ReferenceWindows, frame)
     assert frame["start_bp"].to_list() == [0, 8_192, 16_384, 17_712]
-    assert frame["core_start_bp"].to_list() == [0, 10_240, 18_432, 23_192]
-    assert frame["core_end_bp"].to_list() == [10_240, 18_432, 23_192, 30_000]
+    assert frame["core_start_bp"].to_list() == [2_042, 10_240, 18_432, 23_192]  # none near the ends
+    assert frame["core_end_bp"].to_list() == [10_240, 18_432, 23_192, 30_000 - 2_042]
     assert frame["holdout"].to_list() == ["", "holdout-chr", "holdout-chr", "holdout-chr"]  # window 1 ends at 20,480
     assert frame["n_fraction"].to_list() == pytest.approx([600 / 12_288, 0, 0, 0])
     bases = genome.window("1", 0, 12_288)
@@ -61,8 +61,8 @@ def test_alleles_keep_their_order_and_columns_and_may_not_leave_their_window(tmp
     alleles = pl.DataFrame(
         {
             "contig": ["2", "1", "1", "1", "1"],
-            "pos": [12_288, 20_480, 1, 10_240, 10_241],
-            "ref": ["AC", "A", "A", "A", "A"],  # the first one ends a base behind its window
+            "pos": [12_288, 20_480 - 2_042, 2_043, 10_240, 10_241],
+            "ref": ["A", "A", "A", "A", "A"],  # the first one lies too near to the contig's end
             "start_bp": [1, 2, 3, 4, 5],  # columns of the windows' names are left alone
             "end_bp": [1, 2, 3, 4, 5],
         }

@@ -33,7 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def naive(encoder: CarbonStateEncoder, window: np.ndarray, edits: list[RelEdit], pool_token: int) -> float:
     """Both windows in full, cut where the pool ends."""
-    edited = fit_window(apply_edits_array(window, edits), len(window), edits[0].rel_pos, encoder.contract.fit_side)
+    contract = encoder.contract
+    fit = edits[0].rel_pos, contract.fit_side, contract.right_tokens
+    edited = fit_window(apply_edits_array(window, edits), len(window), *fit)
     end = min(pool_token + encoder.contract.radius_tokens + 1, N_TOKENS) * 6
     of_edited, of_window = (
         float(window_log_likelihood(encoder, bases[None, :end]).total[0]) for bases in (edited, window)

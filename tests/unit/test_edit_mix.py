@@ -125,22 +125,22 @@ def test_the_plan_does_not_depend_on_the_order_of_its_inputs(genome: Genome, win
 
 def test_who_may_be_trained_on(genome: Genome, windows: pl.DataFrame) -> None:
     common = pl.concat(
-        [gnomad(snvs(genome, "1", list(range(200, 20_000, 50)))), gnomad(snvs(genome, "1", [77]), af=0.009)]
+        [gnomad(snvs(genome, "1", list(range(2_200, 20_000, 50)))), gnomad(snvs(genome, "1", [2_077]), af=0.009)]
     )
-    both = snvs(genome, "1", [200])  # common and pathogenic: counts as pathogenic
-    significances = [("P", both), ("LP", snvs(genome, "1", [333])), ("B", snvs(genome, "1", [334]))]
+    both = snvs(genome, "1", [2_200])  # common and pathogenic: counts as pathogenic
+    significances = [("P", both), ("LP", snvs(genome, "1", [2_333])), ("B", snvs(genome, "1", [2_334]))]
     judged = pl.concat([clinvar(alleles, clnsig) for clnsig, alleles in significances])
     judged = pl.concat([judged, clinvar(snvs(genome, "21", [500]))])
-    regions = region(("1", 1_000, 5_000))
+    regions = region(("1", 3_000, 5_000))
     found = candidates(windows, common, judged, regions, **SETTINGS)
-    assert found.filter(pl.col("source") == "clinvar")["pos"].sort().to_list() == [200, 333]
+    assert found.filter(pl.col("source") == "clinvar")["pos"].sort().to_list() == [2_200, 2_333]
     taken = found.filter(pl.col("source") == "gnomad")
-    assert not taken["pos"].is_between(1_001, 5_000).any() and 77 not in taken["pos"] and 200 not in taken["pos"]
+    assert not taken["pos"].is_between(3_001, 5_000).any() and 2_077 not in taken["pos"] and 2_200 not in taken["pos"]
     assert not calibration_reserved(taken, 0.5, 3).any()
     left_out = common.join(taken, on=["contig", "pos"], how="anti")
     reserved = calibration_reserved(left_out, 0.5, 3)
     allowed = left_out.filter(~reserved)["pos"]
-    assert allowed.filter(~allowed.is_between(1_001, 5_000)).is_in([77, 200]).all()
+    assert allowed.filter(~allowed.is_between(3_001, 5_000)).is_in([2_077, 2_200]).all()
     assert taken.height > 100
     assert (
         assign_windows(taken.drop("window_start_bp"), windows)["window_start_bp"].to_list()
@@ -157,11 +157,11 @@ def test_reserved_share_is_about_right_and_per_allele() -> None:
 
 
 def test_room_by_hand_and_none_left(windows: pl.DataFrame) -> None:
-    first = windows.head(1)  # core [0, 10,240)
+    first = windows.head(1)  # core [2,042, 10,240)
     regions = region(("1", 5_000, 5_001))
-    # 10,240 - 15 positions have 16 bp in the core; 16 of them would cover base 5,000
-    assert room(first, regions).tolist() == [10_240 - 15 - 16]
-    within = pl.DataFrame({"contig": ["1"], "start_bp": [0], "end_bp": [100]})
+    # All but 15 positions have 16 bp in the core; 16 of them would cover base 5,000
+    assert room(first, regions).tolist() == [10_240 - 2_042 - 15 - 16]
+    within = pl.DataFrame({"contig": ["1"], "start_bp": [3_000], "end_bp": [3_100]})
     assert room(first, NO_REGIONS, within).tolist() == [100 - 15]
     everything = region(*((c, 0, 50_000) for c in LENGTHS))
     with pytest.raises(MixError, match="Hold out less"):

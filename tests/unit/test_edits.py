@@ -219,7 +219,7 @@ calls = [
     lambda: EditSpec("", 1, "A", "C"), lambda: EditSpec("1", 0, "A", "C"), lambda: EditSpec("1", 1, "A", "A"),
     lambda: EditSpec("1", 1, "n", "A"), lambda: EditSpec("1", 1, "A" * 17, "A"),
     lambda: EditSpec("1", 9, "A", "C").relative_to(0, 8), lambda: apply_edit("CG", snv),
-    lambda: apply_edits("AG", [snv, other]), lambda: fit_side(9, 8),
+    lambda: apply_edits("AG", [snv, other]), lambda: fit_side(9, 8, "right", 256),
 ]
 print(sum(refuses(call) is True for call in calls), len(calls), __debug__)
 """
@@ -227,27 +227,31 @@ print(sum(refuses(call) is True for call in calls), len(calls), __debug__)
     assert done.stdout.split() == ["9", "9", "False"]
 
 
-def test_fit_side_is_right_while_256_tokens_remain() -> None:
+@pytest.mark.parametrize("radius", [0, 64, 256, 512])
+def test_fit_side_is_right_while_the_pool_has_all_its_tokens(radius: int) -> None:
     length = 12_288
-    last_with_256 = (2_048 - 1 - 256) * 6 + 5  # the last base of token 1,791
-    assert fit_side(6_000, length) == "right"
-    assert fit_side(last_with_256, length) == "right"
-    assert fit_side(last_with_256 + 1, length) == "left"
+    last = (2_048 - 1 - radius) * 6 + 5  # the last base of token 1,791 with 256 tokens
+    assert fit_side(6_000, length, "right", radius) == "right"
+    assert fit_side(last, length, "right", radius) == "right"
+    if radius:
+        assert fit_side(last + 1, length, "right", radius) == "left"
 
 
 def test_fit_side_opposite_is_the_seeds_rule() -> None:
-    assert [fit_side(locus, 12_288, "opposite") for locus in (0, 6_143, 6_144, 6_145, 12_287)] == [
+    assert [fit_side(locus, 12_288, "opposite", 256) for locus in (0, 6_143, 6_144, 6_145, 12_287)] == [
         "right", "right", "right", "left", "left",
     ]  # fmt: skip
-    assert fit_side(10, 60) == "right"  # a short window: the opposite rule, and the locus is in the left half
+    assert (
+        fit_side(10, 60, "right", 256) == "right"
+    )  # a short window: the opposite rule, and the locus is in the left half
 
 
 def test_fit_window_by_hand() -> None:
-    assert fit_window("ACGTACGTTT", 8, 2) == "ACGTACGT"
-    assert fit_window("ACGTAC", 8, 2) == "ACGTACAA"
-    assert fit_window("ACGTACGTTT", 8, 6, "opposite") == "GTACGTTT"
-    assert fit_window("CGTACG", 8, 6, "opposite") == "AACGTACG"
-    assert fit_window("ACGT", 4, 1) == "ACGT"
+    assert fit_window("ACGTACGTTT", 8, 2, "right", 256) == "ACGTACGT"
+    assert fit_window("ACGTAC", 8, 2, "right", 256) == "ACGTACAA"
+    assert fit_window("ACGTACGTTT", 8, 6, "opposite", 0) == "GTACGTTT"
+    assert fit_window("CGTACG", 8, 6, "opposite", 0) == "AACGTACG"
+    assert fit_window("ACGT", 4, 1, "right", 0) == "ACGT"
 
 
 @pytest.mark.parametrize("side", ["right", "opposite"])
@@ -255,8 +259,8 @@ def test_fit_window_by_hand() -> None:
 @pytest.mark.parametrize("change", [-5, 0, 5])
 def test_fit_window_gives_arrays_what_it_gives_text(side: str, locus: int, change: int) -> None:
     edited = "".join(np.random.default_rng(0).choice(list("ACGT"), 3_072 + change))
-    fitted = fit_window(as_array(edited), 3_072, locus, side)
-    assert fitted.tobytes().decode() == fit_window(edited, 3_072, locus, side)
+    fitted = fit_window(as_array(edited), 3_072, locus, side, 256)
+    assert fitted.tobytes().decode() == fit_window(edited, 3_072, locus, side, 256)
     assert len(fitted) == 3_072
 
 
@@ -264,18 +268,18 @@ def test_default_side_keeps_the_frame_of_the_prefix() -> None:
     window = "".join(np.random.default_rng(1).choice(list("ACGT"), 12_288))
     locus = 9_000  # right half: the seeds' rule would cut the left end
     edited = apply_edit(window, rel(locus, window[locus], window[locus] + "ACG"))
-    assert fit_window(edited, 12_288, locus)[:locus] == window[:locus]
+    assert fit_window(edited, 12_288, locus, "right", 256)[:locus] == window[:locus]
 
 
 def test_the_right_end_is_kept_where_too_few_tokens_remain() -> None:
     window = "".join(np.random.default_rng(2).choice(list("ACGT"), 12_288))
     locus = 11_000
     edited = apply_edit(window, rel(locus, window[locus : locus + 4], window[locus]))
-    fitted = fit_window(edited, 12_288, locus)
+    fitted = fit_window(edited, 12_288, locus, "right", 256)
     assert fitted == "AAA" + edited and fitted[-100:] == window[-100:]
 
 
 @pytest.mark.parametrize(("locus", "side"), [(-1, "right"), (12_288, "right"), (5, "middle")])
 def test_fit_side_refuses_nonsense(locus: int, side: str) -> None:
     with pytest.raises(ValueError):
-        fit_side(locus, 12_288, side)
+        fit_side(locus, 12_288, side, 256)

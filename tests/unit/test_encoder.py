@@ -47,7 +47,9 @@ def bases_at(window: np.ndarray, start: int, length: int) -> str:
 
 
 def plain(encoder: CarbonStateEncoder, window: np.ndarray, edits: list[RelEdit], pool_token: int) -> torch.Tensor:
-    edited = fit_window(apply_edits_array(window, edits), len(window), edits[0].rel_pos, encoder.contract.fit_side)
+    contract = encoder.contract
+    fit = edits[0].rel_pos, contract.fit_side, contract.right_tokens
+    edited = fit_window(apply_edits_array(window, edits), len(window), *fit)
     return encoder.encode(edited, pool_token * 6)
 
 

@@ -104,7 +104,7 @@ def test_trap_4_source_and_target_are_pooled_at_one_token(encoder: CarbonStateEn
     bases = window[600:601].tobytes().decode()
     edit = RelEdit(600, EditType.INS, bases, bases + "GATTACA")
     encoded = encode_window(encoder, window, [[edit]], np.array([pool_token]))
-    edited = fit_window(apply_edits_array(window, [edit]), WINDOW_BP, 600, "right")
+    edited = fit_window(apply_edits_array(window, [edit]), WINDOW_BP, 600, "right", RADIUS)
     before, after = encoder.encode_batch(np.stack([window, edited]), [pool_token * 6] * 2)
     torch.testing.assert_close(encoded.reference[0], before, atol=1e-5, rtol=0)
     torch.testing.assert_close(encoded.targets[0], after, atol=1e-5, rtol=0)
@@ -183,7 +183,7 @@ def test_pitfall_24_a_centred_indel_leaves_the_frame_of_its_prefix(folder: Path,
     centre = WINDOW_BP // 2
     bases = window[centre : centre + 1].tobytes().decode()
     edit = RelEdit(centre, EditType.INS, bases, bases + "GT")
-    edited = fit_window(apply_edits_array(window, [edit]), WINDOW_BP, centre, fit_side)
+    edited = fit_window(apply_edits_array(window, [edit]), WINDOW_BP, centre, fit_side, RADIUS)
     assert np.array_equal(edited[:centre], window[:centre])
     before = encoder.n_tokens_run
     encode_window(encoder, window, [[edit]], np.array([centre // 6]))

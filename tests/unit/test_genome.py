@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geno_model.genomics import genome as genome_module
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.genome import Genome, grid_windows, most_central
+from geno_model.genomics.genome import NO_WINDOW, Genome, context_margin_bp, grid_windows, most_central
 from tests.shared_data import SHARED, needs_shared_data, shared_genome
 
 FASTA = ">chr1 the first\nACGTacgt\nNNrykACG\n\n>chrM\nGATTACA\n>empty\n>scaffold_7\r\nTTTT\r\nGG"
@@ -231,18 +233,55 @@ def test_grid_by_hand() -> None:
     # centres 6, 14, 22, 24: borders at 10, 18 and 23
     assert low.tolist() == [0, 10, 18, 23]
     assert high.tolist() == [10, 18, 23, 30]
-    assert most_central(np.array([0, 9, 10, 22, 23, 29, 30, -1]), 30, 12, 8).tolist() == [0, 0, 8, 16, 18, 18, -1, -1]
+    assert most_central(np.array([0, 9, 10, 22, 23, 29, 30, -1]), 30, 12, 8).tolist() == [
+        0, 0, 8, 16, 18, 18, NO_WINDOW, NO_WINDOW,
+    ]  # fmt: skip
 
 
 def test_grid_of_short_contigs() -> None:
     assert [part.tolist() for part in grid_windows(11, 12, 8)] == [[], [], []]
-    assert most_central(np.array([0, 5]), 11, 12, 8).tolist() == [-1, -1]
+    assert most_central(np.array([0, 5]), 11, 12, 8).tolist() == [NO_WINDOW, NO_WINDOW]
     assert [part.tolist() for part in grid_windows(12, 12, 8)] == [[0], [0], [12]]
 
 
 def test_default_grid_keeps_2_kb_around_every_position_but_the_ends() -> None:
     length = 1_000_000
     pos0 = np.arange(0, length, 37)
-    start = most_central(pos0, length)
+    start = most_central(pos0, length, 12_288, 8_192)
+    assert context_margin_bp(12_288, 8_192) == 2_048 - 6
     assert (pos0 - start)[pos0 > 6_144].min() >= 2_048
     assert (start + 12_288 - pos0)[pos0 < length - 6_144].min() >= 2_048
+
+
+@given(st.integers(40, 400), st.integers(6, 40), st.integers(1, 40))
+def test_the_grid_of_a_circle_has_no_ends(length: int, window_bp: int, stride_bp: int) -> None:
+    stride_bp = min(stride_bp, window_bp)
+    pos0 = np.arange(length)
+    chosen = most_central(pos0, length, window_bp, stride_bp, is_circular=True)
+    unrolled = np.arange(-4 * window_bp, length + 4 * window_bp, dtype=np.int64)
+    starts = unrolled[unrolled % stride_bp == 0]
+    distance = np.abs(pos0[:, None] + 0.5 - (starts + window_bp / 2))
+    assert (chosen == starts[distance.argmin(axis=1)]).all()
+    margin = context_margin_bp(window_bp, stride_bp)
+    assert (pos0 - chosen >= margin).all() and (chosen + window_bp - pos0 >= margin).all()
+
+
+def test_human_mitochondria_are_circles_and_nothing_else_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lengths = {"chrM": 16_569, "MT": 16_571, "NC_012920.1": 16_569, "M": 16_570, "chr1": 16_569}
+    text = {name: "".join(rng.choice(list("ACGT"), length)) for name, length in lengths.items()}
+    (tmp_path / "m.fa").write_text("".join(f">{name}\n{bases}\n" for name, bases in text.items()))
+    genome = Genome.open(tmp_path / "m.fa", cache_dir=tmp_path / "cache")
+    assert [genome.is_circular(name) for name in lengths] == [True, True, True, False, False]
+    bases = text["chrM"]
+    for start, end, expected in (
+        (-3, 4, bases[-3:] + bases[:4]),
+        (16_560, 16_575, bases[16_560:] + bases[:6]),
+        (-8_192, 4_096, bases[-8_192:] + bases[:4_096]),
+        (5, 9, bases[5:9]),
+    ):
+        assert genome.window("chrM", start, end).tobytes().decode() == expected
+        assert genome.sha256("chrM", start, end) == hashlib.sha256(expected.encode()).hexdigest()
+    for name in ("M", "chr1"):
+        with pytest.raises(ValueError, match="is no span"):
+            genome.window(name, -1, 5)

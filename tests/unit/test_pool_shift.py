@@ -59,8 +59,9 @@ def test_equals_the_slow_sum_over_the_pool(folder: Path, fit_side: str, monkeypa
         length = frames[0][low:high].sum(dim=0).norm()
         for k in range(1, len(chain) + 1):
             is_longer = sum(len(edit.alt_bases) - len(edit.ref_bases) for edit in chain[:k]) != 0
-            is_cut_left = is_longer and fit_side_of(chain[0].rel_pos, WINDOW_BP, fit_side) == "left"  # type: ignore[arg-type]
-            after = sixmer_ids(fit_window(apply_edits_array(window, chain[:k]), WINDOW_BP, chain[0].rel_pos, fit_side))  # type: ignore[arg-type]
+            is_cut_left = is_longer and fit_side_of(chain[0].rel_pos, WINDOW_BP, fit_side, 16) == "left"  # type: ignore[arg-type]
+            edited = apply_edits_array(window, chain[:k])
+            after = sixmer_ids(fit_window(edited, WINDOW_BP, chain[0].rel_pos, fit_side, 16))
             from_base = slow_origins(chain[:k], is_cut_left)
             parts = torch.zeros(3, encoder.d_state, dtype=torch.float64)
             for token in range(low, high):
@@ -76,7 +77,7 @@ def test_equals_the_slow_sum_over_the_pool(folder: Path, fit_side: str, monkeypa
                     parts[2] += frames[six[0] % 6][six[0] // 6] - new
                     n_arrivals += 1
             expected.append(parts.flatten() / length)
-    assert n_arrivals > 200
+    assert n_arrivals > 150
     torch.testing.assert_close(encoded.shift.double(), torch.stack(expected), atol=2e-5, rtol=1e-4)
 
 

@@ -142,6 +142,8 @@ def test_pooling_centre(world: World) -> None:
     assert set(moved["k"]) == {1} and moved.height == int(0.2 * rows.filter(pl.col("k") == 1).height + 0.5)
     shift = (moved["pool_token"] - moved["token"]).to_numpy()
     assert np.abs(shift).max() <= 192 and shift.min() < 0 < shift.max()
+    narrow = world.training("1", radius_tokens=64)  # three quarters of the pool's radius
+    assert 40 < (narrow["pool_token"] - rows["token"]).abs().max() <= 48  # type: ignore[operator]
     still = world.training("1", off_centre_fraction=0.0)
     assert still["pool_token"].to_list() == rows["token"].to_list()
 
@@ -155,7 +157,7 @@ def test_rows_depend_on_seed_contig_and_window_alone(world: World) -> None:
     assert others_reversed.training("2").equals(rows)
     only_here = pl.col("contig") == "2"
     assert training_rows(
-        world.mix.filter(only_here), world.windows.filter(only_here), world.gnomad.filter(only_here),
+        world.mix, world.windows.filter(only_here), world.gnomad.filter(only_here),
         world.clinvar.filter(only_here), world.phased.filter(only_here), world.genome, "2", world.regions, **SETTINGS
     ).equals(rows)  # fmt: skip
     assert not world.training("2", seed=4).equals(rows)

@@ -83,18 +83,18 @@ def test_a_group_is_a_window_with_its_bases(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     genome = make_genome(tmp_path / "a", {"1": 30_000})
-    frame = alleles(5_000, 5_100, 20_000, 10)
-    found = groups(frame, place(frame, genome, "most_central", 12_288, 8_192), genome, 12_288)
+    frame = alleles(5_000, 5_100, 20_000, 2_500)
+    found = groups(frame, place(frame, genome, "most_central", 12_288, 8_192)[0], genome, 12_288)
     assert found[0] == found[1] != found[2] and found[3].startswith("1:0:")
     other = make_genome(tmp_path / "b", {"1": 30_000}, n_spans={"1": (6_000, 6_001)})
-    again = groups(frame, place(frame, other, "most_central", 12_288, 8_192), other, 12_288)
+    again = groups(frame, place(frame, other, "most_central", 12_288, 8_192)[0], other, 12_288)
     assert again[0] != found[0] and again[2] == found[2]
 
 
 def test_alleles_without_a_window_are_a_group_of_their_own(tmp_path: Path) -> None:
     genome = make_genome(tmp_path, {"1": 5_000})
     frame = alleles(100, 4_000)
-    nowhere = place(frame, genome, "most_central", 12_288, 8_192)
+    nowhere = place(frame, genome, "most_central", 12_288, 8_192)[0]
     assert groups(frame, nowhere, genome, 12_288).to_list() == ["no window"] * 2
 
 

@@ -44,7 +44,9 @@ def drawn_edits(window: np.ndarray, seed: int, n: int, **where: object) -> list[
 
 def naive(encoder: CarbonStateEncoder, window: np.ndarray, edits: list[RelEdit], pool_token: int) -> torch.Tensor:
     """State after edits by the plain way: the whole edited window, run on its own."""
-    edited = fit_window(apply_edits_array(window, edits), len(window), edits[0].rel_pos, encoder.contract.fit_side)
+    contract = encoder.contract
+    fit = edits[0].rel_pos, contract.fit_side, contract.right_tokens
+    edited = fit_window(apply_edits_array(window, edits), len(window), *fit)
     return encoder.encode(edited, pool_token * 6)
 
 

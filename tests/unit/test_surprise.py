@@ -81,7 +81,9 @@ def test_scores_equal_the_plain_way(raw: pl.DataFrame, genome: Genome, encoder) 
         edit = EditSpec(row["contig"], row["pos"], row["ref"], row["alt"]).relative_to(start, start + WINDOW_BP)
         window = genome.window(row["contig"], start, start + WINDOW_BP)
         locus = edit.rel_pos // 6 * 6
-        edited = fit_window(apply_edits_array(window, [edit]), WINDOW_BP, edit.rel_pos, "right")
+        edited = fit_window(
+            apply_edits_array(window, [edit]), WINDOW_BP, edit.rel_pos, "right", encoder.contract.right_tokens
+        )
         before, after = encoder.encode_batch(np.stack([window, edited]), [locus, locus]).double()
         pool = np.array([edit.rel_pos // 6])
         batch = model_batch(encode_window(encoder, window, [[edit]], pool), [[edit]], pool)

@@ -29,20 +29,23 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
 
 def starts(genome: Genome, policy: WindowPolicy, *alleles: tuple[str, int, str]) -> list[list[int]]:
     frame = pl.DataFrame(alleles, schema={"contig": pl.String, "pos": pl.Int64, "ref": pl.String}, orient="row")
-    placed = place(frame, genome, policy, WINDOW, STRIDE)
+    placed, _ = place(frame, genome, policy, WINDOW, STRIDE)
     assert placed["_row"].is_sorted()
     return [placed.filter(pl.col("_row") == row)["window_start_bp"].to_list() for row in range(frame.height)]
 
 
 def test_the_windows_of_each_policy(genome: Genome) -> None:
-    at_2500, at_11990, at_10 = ("chr1", 2_501, "A"), ("chr1", 11_991, "A"), ("chr1", 11, "A")
-    alleles = (at_2500, at_11990, at_10)
+    at_2500, at_11490, at_600 = ("chr1", 2_501, "A"), ("chr1", 11_491, "A"), ("chr1", 601, "A")
+    alleles = (at_2500, at_11490, at_600)
     # 0-based 2,500 lies 964 bp right of the first window's middle (1,536) and 1,084 left of the second's.
     assert starts(genome, "most_central", *alleles) == [[0], [8_928], [0]]
     assert starts(genome, "centred", *alleles) == [[964], [8_928], [0]]
     for policy in ("mean_of_all", "max_of_all", "median_of_all"):
-        assert starts(genome, policy, *alleles) == [[0, 2_048], [8_928], [0]]
-    assert starts(genome, "mean_of_all", ("chr1", 9_001, "A")) == [[8_192, 6_144, 8_928]]  # the most central one first
+        # The window from 2,048 holds 2,500 as well, but with 452 bp on its left; 506 bp are the least.
+        assert starts(genome, policy, *alleles) == [[0], [8_928], [0]]
+        assert starts(genome, policy, ("chr1", 2_555, "A"), ("chr1", 2_554, "A")) == [[0, 2_048], [0]]
+    # The most central one first.
+    assert starts(genome, "mean_of_all", ("chr1", 8_711, "A")) == [[8_192, 6_144]]
     assert starts(genome, "mean_of_phases", *alleles) == [
         [0, 1, 2, 3, 4, 5],
         [8_928, 8_923, 8_924, 8_925, 8_926, 8_927],  # at the contig's end the same phases, six bases further left
@@ -56,9 +59,58 @@ def test_a_window_must_hold_the_whole_allele_and_few_n(genome: Genome) -> None:
     assert starts(genome, "mean_of_phases", ("chr1", 3_070, "ACGTAC")) == [[2_048, 2_049, 2_050, 2_051, 2_052, 2_053]]
     for policy in get_args(WindowPolicy):
         assert starts(genome, policy, ("chr2", 50, "A"), ("chr3", 2_000, "A")) == [[], []]  # too short; too much N
-    assert place(
-        pl.DataFrame(schema={"contig": pl.String, "pos": pl.Int64, "ref": pl.String}), genome, "centred", WINDOW, STRIDE
-    ).is_empty()
+    empty = pl.DataFrame(schema={"contig": pl.String, "pos": pl.Int64, "ref": pl.String})
+    assert all(part.is_empty() for part in place(empty, genome, "centred", WINDOW, STRIDE))
+
+
+def reasons(genome: Genome, policy: WindowPolicy, contig: str, *positions: int) -> list[str | None]:
+    frame = pl.DataFrame({"contig": [contig] * len(positions), "pos": positions, "ref": ["A"] * len(positions)})
+    windows, left_out = place(frame, genome, policy, WINDOW, STRIDE)
+    assert sorted([*windows["_row"].unique(), *left_out["_row"]]) == list(range(len(positions)))  # one or the other
+    by_row = dict(left_out.iter_rows())
+    return [by_row.get(row) for row in range(len(positions))]
+
+
+@pytest.mark.parametrize("policy", get_args(WindowPolicy))
+def test_no_policy_scores_near_the_ends_of_a_contig(genome: Genome, policy: WindowPolicy) -> None:
+    """506 bp on both sides are what every allele inside the contig has in its most central window, less a token."""
+    near = ["little_context"]
+    assert reasons(genome, policy, "chr1", 1, 73, 506) == near * 3
+    assert reasons(genome, policy, "chr1", 512, 6_000, 11_488) == [None] * 3  # phases move a window by 5 bp
+    has_score = [reason is None for reason in reasons(genome, policy, "chr1", 506, 507, 508, 11_494, 11_495, 11_496)]
+    assert has_score == ([False] * 6 if policy == "mean_of_phases" else [False, True, True, True, True, False])
+    assert reasons(genome, policy, "chr1", 11_496, 11_600, 12_000) == near * 3
+    assert reasons(genome, policy, "chr2", 1, 1_000) == ["out_of_range"] * 2  # the contig is shorter than a window
+
+
+@pytest.mark.parametrize("policy", get_args(WindowPolicy))
+def test_unknown_bases_are_no_context(policy: WindowPolicy, tmp_path: Path) -> None:
+    bases = np.frombuffer(b"ACGT", dtype=np.uint8)[np.random.default_rng(1).integers(0, 4, 12_000)].copy()
+    bases[5_000:5_060] = ord("N")  # 2 % of a window, 6 % of the 1,012 bp around what lies beside it
+    (tmp_path / "n.fa").write_text(f">chr1\n{bases.tobytes().decode()}\n")
+    genome = Genome.open(tmp_path / "n.fa", cache_dir=tmp_path / "cache")
+    assert reasons(genome, policy, "chr1", 4_546, 4_995, 5_070, 5_516) == ["little_context"] * 4
+    assert reasons(genome, policy, "chr1", 4_545, 5_517) == [None] * 2
+
+
+@pytest.mark.parametrize("policy", get_args(WindowPolicy))
+def test_a_circle_is_scored_all_around_in_windows_over_its_origin(policy: WindowPolicy, tmp_path: Path) -> None:
+    bases = "".join(np.random.default_rng(2).choice(list("ACGT"), 16_569))
+    (tmp_path / "m.fa").write_text(f">chrM\n{bases}\n>chr1\n{bases}\n")
+    genome = Genome.open(tmp_path / "m.fa", cache_dir=tmp_path / "cache")
+    positions = np.arange(1, 16_570)
+    frame = pl.DataFrame({"contig": "chrM", "pos": positions, "ref": [*bases]})
+    windows, left_out = place(frame, genome, policy, 12_288, 8_192)
+    assert left_out.is_empty()
+    placed = frame.with_row_index("_row").join(windows, on="_row")
+    offset = placed["pos"] - 1 - placed["window_start_bp"]
+    assert offset.min() >= 2_042 and offset.max() <= 12_288 - 2_042  # type: ignore[operator]
+    drawn = placed.sample(20, seed=1)
+    for pos, ref, start in drawn.select("pos", "ref", "window_start_bp").iter_rows():
+        window = genome.window("chrM", start, start + 12_288)
+        assert window.shape == (12_288,) and chr(window[pos - 1 - start]) == ref
+    linear = place(frame.with_columns(contig=pl.lit("chr1")), genome, policy, 12_288, 8_192)[1]
+    assert set(linear["reason"]) == {"little_context"} and 4_082 <= linear.height <= 4_090
 
 
 def test_several_scores_become_one() -> None:
@@ -95,7 +147,7 @@ def snvs(genome: Genome, *positions: int) -> pl.DataFrame:
 def test_scores_of_a_policy_are_made_of_those_of_single_windows(genome: Genome, tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path / "encoder")
     model, context = random_model(encoder.sixmer_embeddings()), Context.build(None, None, genome)
-    alleles = snvs(genome, 2_501, 9_001)
+    alleles = snvs(genome, 2_501, 2_561)
     heads = Heads(delta_loglik=True)
 
     def in_window(start: int, position: int) -> np.ndarray:
@@ -114,11 +166,11 @@ def test_scores_of_a_policy_are_made_of_those_of_single_windows(genome: Genome, 
         assert rows["reason"].null_count() == 2
         return rows.select("surprise_raw", "displacement", "delta_loglik").to_numpy()
 
-    ninth = np.stack([in_window(start, 9_001) for start in (8_192, 6_144, 8_928)])
+    second = np.stack([in_window(start, 2_561) for start in (2_048, 0)])
     combinations: list[tuple[WindowPolicy, Callable[..., np.ndarray]]]
     combinations = [("mean_of_all", np.mean), ("max_of_all", np.max), ("median_of_all", np.median)]
     for policy, combined in combinations:
-        np.testing.assert_allclose(scored(policy)[1], combined(ninth, axis=0), rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(scored(policy)[1], combined(second, axis=0), rtol=2e-3, atol=1e-6)
     phases = np.stack([in_window(phase, 2_501) for phase in range(6)])
     assert phases[:, 0].std() > 0.01 * phases[:, 0].mean()  # the cut matters
     np.testing.assert_allclose(scored("mean_of_phases")[0], phases.mean(axis=0), rtol=2e-3, atol=1e-6)
