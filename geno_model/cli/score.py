@@ -172,16 +172,19 @@ class _Loading:
 def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
     from geno_model.genomics.genome import Genome
+    from geno_model.scoring.explain import explain
     from geno_model.scoring.scorer import variant_lines
     from geno_model.scoring.vcf_io import RESEARCH_NOTICE, SCORED, allele_table, with_few_digits
 
     variant_lines([variant])  # refused before anything is loaded
     scorer = how.scorer(Genome.open(how.fasta))
     rows = with_few_digits(allele_table(scorer.score([variant])).drop("record")).to_dicts()
-    for row in rows:
-        print(json.dumps(row | {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}, indent=2))
+    why = [explain(row, scorer.genome) for row in rows]
+    for row, explanation in zip(rows, why, strict=True):
+        about = {"explanation": explanation, "model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
+        print(json.dumps(row | about, indent=2))
     if all(row["status"] != SCORED for row in rows):
-        reasons = ", ".join(sorted({row["reason"] for row in rows}))
+        reasons = "; ".join(dict.fromkeys(f"{row['reason']}: {text}" for row, text in zip(rows, why, strict=True)))
         raise NothingScoredError(f"the variant could not be scored: {reasons}")
 
 

@@ -23,6 +23,7 @@ from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
 from geno_model.encoder.pool_shift import load_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.alleles import to_alleles
+from geno_model.genomics.build_check import BuildCheck
 from geno_model.genomics.context import Context
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
@@ -118,9 +119,13 @@ class Scorer:
 
         variants: texts `contig:pos:ref:alt` (pos 1-based, alts separated by commas), or a frame with the columns
         contig, pos, ref and alt. Those that cannot be scored have a `reason`. Raises InputError for a text of another
-        form.
+        form, WrongBuildError for variants of another build (`build_check`).
         """
-        return self.score_alleles(to_alleles(variant_lines(variants), self.genome))
+        lines = variant_lines(variants)
+        check = BuildCheck(self.genome, "what was given")
+        check.see(lines)
+        check.finish()
+        return self.score_alleles(to_alleles(lines, self.genome))
 
     def score_alleles(
         self, alleles: pl.DataFrame, *, batch_edits: int = BATCH_EDITS, progress: Callable[[int], None] | None = None
@@ -199,11 +204,18 @@ def pick_device(name: str) -> torch.device:
 
 
 def read_pathogenic(model_dir: Path, genome: Genome) -> pl.DataFrame:
-    """Alleles (contig, pos, ref, alt) that the release's ClinVar calls P or LP, contigs as this genome names them."""
+    """Alleles (contig, pos, ref, alt) that the release's ClinVar calls P or LP, contigs as this genome names them.
+
+    They are also the proof that FASTA and release are of one build, without which context and percentiles would be of
+    other places. Raises WrongBuildError.
+    """
     path = model_dir / PATHOGENIC
     if not path.is_file():
         return pl.DataFrame(schema={name: pl.Int64 if name == "pos" else pl.String for name in _ALLELE_COLUMNS[:4]})
     known = pl.read_parquet(path)
+    check = BuildCheck(genome, f"what the release's ClinVar knows ({path})")
+    check.see(known.rename({"contig": "chrom"}))
+    check.finish()
     names = {name: resolved for name in known["contig"].unique() if (resolved := genome.resolve(name)) is not None}
     return known.filter(pl.col("contig").is_in(list(names))).with_columns(pl.col("contig").replace(names))
 
