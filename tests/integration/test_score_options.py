@@ -93,7 +93,7 @@ def test_one_variant_is_json_on_standard_output(release: TinyRelease, vcf: Path,
     # Not one that can be scored: said in the JSON, and exit code 3.
     result = CliRunner().invoke(app, [*command, "--variant", "chr1:5:A:<DEL>"])
     assert result.exit_code == 3 and json.loads(result.stdout)["reason"] == "symbolic"
-    assert result.stderr == "geno-score: the variant could not be scored: symbolic\n"
+    assert result.stderr == "geno-score: the variant could not be scored: symbolic: The alternate allele is a symbol "
     for text in ("chr1:5:A", "chr1:x:A:C", "chr1:5", "", "chr1:99999999999999999999:A:C"):
         result = CliRunner().invoke(app, [*command, "--variant", text])
         assert result.exit_code == 1 and "expected contig:pos:ref:alt" in result.stderr, text

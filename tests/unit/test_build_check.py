@@ -15,6 +15,7 @@ from geno_model.genomics.build_check import BuildCheck, Misfit, SiteCounts, chec
 from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import FORMAT_VERSION, Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
+from geno_model.scoring.scorer import PATHOGENIC, read_pathogenic
 from geno_pipeline.build.clinvar import ingest_clinvar
 from geno_pipeline.build.gnomad import ingest_gnomad
 from geno_pipeline.build.phased import ingest_phased
@@ -105,7 +106,7 @@ def test_odd_records_of_a_right_file_are_no_evidence(genome: Genome) -> None:
     again, symbols with a made-up REF, N on either side, places beyond the contig, unknown contigs."""
     right, wrong = sites(genome, range(1, 15_001)), sites(genome, range(1, 15_001), is_wrong=True)
     is_wrong = np.random.default_rng(1).random(15_000) < 0.25
-    judge(genome, [pair[flag] for flag, *pair in zip(is_wrong, right, wrong, strict=True)])
+    judge(genome, [pair[int(flag)] for flag, *pair in zip(is_wrong, right, wrong, strict=True)])
     contig, pos, ref, alt = wrong[0]
     judge(genome, [(contig, pos, ref, ",".join([alt] * 60))])
     judge(genome, [(contig, pos, ref, alt)] * 60)
@@ -126,7 +127,8 @@ def test_stretches_as_counted_one_by_one(parts: list[tuple[str, list[bool]]]) ->
         before = len(stretches[contig])
         stretches[contig] += wrong
         pos = np.arange(before, len(stretches[contig]), dtype=np.int64) * 1_000_000
-        found = found or counts.add(contig, pos, np.array(wrong, dtype=np.bool_))
+        misfit = counts.add(contig, pos, np.array(wrong, dtype=np.bool_))
+        found = found or misfit
         full = range(before // 10 * 10, len(stretches[contig]) // 10 * 10, 10)
         bad = [(start, sum(stretches[contig][start : start + 10])) for start in full]
         news = [Misfit(n, 10, f"on {contig} from {start:.2f} Mb on") for start, n in bad if n > 5]
@@ -172,8 +174,8 @@ def test_the_other_mitochondrion_is_refused(genome: Genome, tmp_path: Path) -> N
     )
 
 
-def sparse_genome(folder: Path, contigs: dict[str, int]) -> Genome:
-    """A genome of true lengths without bases."""
+def sparse_genome(folder: Path, contigs: dict[str, int], n_at: tuple[int, int] = (0, 0)) -> Genome:
+    """A genome of true lengths without bases, but for N in a span (0-based) of its first contig."""
     table, offset = [], 0
     for name, length in contigs.items():
         table.append({"name": name, "length": length, "offset": offset})
@@ -181,6 +183,9 @@ def sparse_genome(folder: Path, contigs: dict[str, int]) -> Genome:
     for name, size in (("bases.bin", offset), ("soft_mask.bin", offset // 8), ("codes.bin", 0)):
         with (folder / name).open("wb") as file:
             file.truncate(size)
+            if name == "bases.bin":
+                file.seek(n_at[0])
+                file.write(b"N" * (n_at[1] - n_at[0]))
     (folder / "genome.json").write_text(json.dumps({"version": FORMAT_VERSION, "contigs": table}))
     return Genome(folder / "g.fa", folder)
 
@@ -198,6 +203,18 @@ def test_accessions_resolve_to_their_own_build_alone(tmp_path: Path) -> None:
     assert "of a build that is not known here" in refused(genome, [("NC_000021.99", 5, "A", "C")])
     assert "the mitochondrion (16,571 bp)" in refused(genome, [("NC_001807.4", 5, "A", "C")])
     judge(genome, [("NC_000022.10", 5, "A", "C")])  # not in the FASTA: unknown, whatever it is
+
+
+def test_a_release_of_another_build_is_told_by_its_clinvar(genome: Genome, tmp_path: Path) -> None:
+    columns = ["contig", "pos", "ref", "alt"]
+    for is_wrong in (False, True):
+        rows = sites(genome, range(1, 21), is_wrong=is_wrong)
+        pl.DataFrame(rows, schema=columns, orient="row").write_parquet(tmp_path / PATHOGENIC)
+        if is_wrong:
+            with pytest.raises(WrongBuildError, match="the release's ClinVar"):
+                read_pathogenic(tmp_path, genome)
+        else:
+            assert read_pathogenic(tmp_path, genome).rows() == rows
 
 
 # Real files
