@@ -120,9 +120,11 @@ def contradicts(contig: str, length_bp: int) -> bool:
     mitochondrion of hg19, which UCSC alone has, as `chrM`.
     """
     known = accession(contig)
-    if known is None:
-        return length_bp == OLD_MT_LENGTH_BP and plain_name(contig) == "MT" and contig.upper().endswith("MT")
-    return known.length_bp != length_bp if known.chromosome == "MT" or "." in contig else False
+    if known and "." in contig:
+        return known.length_bp != length_bp
+    if plain_name(contig) != "MT" or length_bp not in (MT_LENGTH_BP, OLD_MT_LENGTH_BP):
+        return False
+    return known.length_bp != length_bp if known else length_bp == OLD_MT_LENGTH_BP and contig.upper().endswith("MT")
 
 
 def build_of(lengths_bp: Mapping[str, int]) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geno_model.genomics.annotation_io import read_genes
 from geno_model.genomics.build_check import BuildCheck, Misfit, SiteCounts, checked_chunks
 from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import FORMAT_VERSION, Genome
@@ -215,6 +216,31 @@ def test_a_release_of_another_build_is_told_by_its_clinvar(genome: Genome, tmp_p
                 read_pathogenic(tmp_path, genome)
         else:
             assert read_pathogenic(tmp_path, genome).rows() == rows
+
+
+GFF3 = "##gff-version 3\n{comment}\n{chrom}\tx\texon\t11\t20\t.\t+\t.\tID=e;Parent=t\n"
+
+
+@pytest.mark.parametrize(
+    ("comment", "chrom", "told"),
+    [
+        ("##sequence-region 21 1 46709983", "21", None),
+        ("#!genome-build GRCh38.p14", "NC_000021.9", None),
+        ("##sequence-region 21 5010000 48129895", "21", None),  # where its features lie
+        ("##description: mapped from GRCh38 to GRCh37", "21", None),  # says two
+        ("##sequence-region 21 1 48129895", "21", "is of GRCh37 by its comments"),
+        ("#!genome-build GRCh37.p13", "21", "is of GRCh37 by its comments"),
+        ("###", "NC_000021.8", "NC_000021.8 is chromosome 21 of GRCh37"),
+    ],
+)
+def test_genes_of_another_build_are_refused(tmp_path: Path, comment: str, chrom: str, told: str | None) -> None:
+    genome = sparse_genome(tmp_path, {"chr21": 46_709_983})
+    (tmp_path / "genes.gff3").write_text(GFF3.format(comment=comment, chrom=chrom))
+    if told is None:
+        assert read_genes(tmp_path / "genes.gff3", genome)["contig"].unique().to_list() == ["chr21"]
+    else:
+        with pytest.raises(WrongBuildError, match=told):
+            read_genes(tmp_path / "genes.gff3", genome)
 
 
 # Real files

@@ -126,6 +126,9 @@ def test_accessions(name: str, says: Accession | None) -> None:
         ("chrMT", 16_571, True),
         ("chrM", 16_571, False),
         ("MT", 16_569, False),
+        ("NC_012920", 16_571, True),
+        ("NC_012920", 1_000, False),
+        ("NC_012920.1", 1_000, True),
         ("chr21", 600_000, False),
     ],
 )
