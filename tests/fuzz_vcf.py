@@ -31,9 +31,9 @@ import numpy as np
 import polars as pl
 import pysam
 
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import Genome
-from geno_model.scoring.errors import NothingScoredError, WrongBuildError
+from geno_model.scoring.errors import NothingScoredError
 from geno_model.scoring.score_vcf import measure, score_vcf
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.vcf_io import SUFFIXES

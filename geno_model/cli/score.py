@@ -181,10 +181,9 @@ class _Loading:
 
 def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
-    from geno_model.genomics.alleles import to_alleles
     from geno_model.genomics.genome import Genome
+    from geno_model.scoring.explain import explain
     from geno_model.scoring.known_pathogenic import KnownPathogenic
-    from geno_model.scoring.report_words import REASONS
     from geno_model.scoring.variant_text import variant_lines
     from geno_model.scoring.vcf_header import RESEARCH_NOTICE
     from geno_model.scoring.vcf_io import SCORED, allele_table, with_few_digits
@@ -194,19 +193,18 @@ def _score_variant(variant: str, how: _Loading) -> None:
     except VariantTextError as error:
         raise UsageError(str(error)) from None
     scorer = how.scorer(Genome.open(how.fasta))
-    scores = scorer.score_alleles(to_alleles(lines, scorer.genome))
-    advice = KnownPathogenic.count(scores).advice
+    scores = scorer.score_lines(lines)
     rows = with_few_digits(allele_table(scores).drop("record")).to_dicts()
-    for row in rows:
+    why = [explain(row, scorer.genome) for row in rows]
+    for row, explanation in zip(rows, why, strict=True):
         if row["status"] != SCORED:
-            row = {name: value for name, value in row.items() if value is not None}
-            row["explanation"] = REASONS[row["reason"]]
+            row = {name: value for name, value in row.items() if value is not None} | {"explanation": explanation}
         told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
         print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
-    for sentence in advice:
+    for sentence in KnownPathogenic.count(scores).advice:
         _say(sentence)
     if all(row["status"] != SCORED for row in rows):
-        reasons = ", ".join(sorted({row["reason"] for row in rows}))
+        reasons = "; ".join(dict.fromkeys(f"{row['reason']}: {text}" for row, text in zip(rows, why, strict=True)))
         raise NothingScoredError(f"the variant {variant.strip()} could not be scored: {reasons}")
 
 

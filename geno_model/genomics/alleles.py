@@ -1,8 +1,8 @@
 """VCF records to normalised alleles, every one of them accounted for (spec 1, "VCF records to edits").
 
 Belongs here: one row for each alternate allele, trimmed and left-aligned against the reference, or else the one reason
-why it is not kept; the table of counts; the sentence for a VCF of another build. Does not: reading VCF text
-(`vcf_reader`), annotation (`context`), what an edit does to a window (`edits`).
+why it is not kept; the table of counts. Does not: reading VCF text (`vcf_reader`), whether the file is of the FASTA's
+build (`build_check`), annotation (`context`), what an edit does to a window (`edits`).
 
 The concept: no allele raises and none is dropped. A row is either retained (`reason` is null) or carries exactly one of
 `REASONS`, the first that applies in this order: no_alt, spanning_deletion, breakend, symbolic, contig_unknown,
@@ -13,13 +13,12 @@ Positions named `pos` are 1-based.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from geno_model.genomics.builds import build_of, build_of_header
 from geno_model.genomics.edits import V1_MAX_LEN, EditType
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.normalise import Alleles, agrees_with_reference, normalise
@@ -42,8 +41,6 @@ REASONS = (
 RETAINED = "retained"
 
 _ALLELE_KEY = ("contig", "pos", "ref", "alt")
-_BUILD_SAMPLE = 1_000  # compared alleles that a verdict on the build rests on, at most
-_BUILD_MINIMUM = 20
 
 
 def to_alleles(
@@ -119,30 +116,6 @@ def account(alleles: pl.DataFrame, source: str) -> pl.DataFrame:
         .group_by("source", "contig", "reason")
         .agg(pl.len().cast(pl.Int64).alias("n_alleles"))
         .sort("source", "contig", "reason")
-    )
-
-
-def wrong_build_message(alleles: pl.DataFrame, genome: Genome, header: Iterable[str]) -> str | None:
-    """A sentence if the VCF seems to be of another build than the FASTA, else None.
-
-    It is when, of the first alleles that could be compared with the reference (at least 20, at most 1,000), more than
-    half do not match it. Both builds are named where contig lengths or the VCF's header lines tell.
-    """
-    reason = pl.col("reason")
-    was_compared = reason.is_null() | reason.is_in(["ref_mismatch", "too_long", "duplicate", "low_af"])
-    compared = alleles.filter(was_compared).head(_BUILD_SAMPLE)
-    n_wrong = int((compared["reason"] == "ref_mismatch").sum())
-    if compared.height < _BUILD_MINIMUM or 2 * n_wrong <= compared.height:
-        return None
-    ours, theirs = build_of(genome.contigs), build_of_header(header)
-    is_of = f"the FASTA is {ours} by its contig lengths, " if ours else ""
-    if theirs and theirs != ours:
-        advice = f"its header says {theirs}; use the FASTA of {theirs}, or a VCF of {ours or 'the build of the FASTA'}"
-    else:
-        advice = "its header does not say which; use the FASTA of the build that the VCF was called on"
-    return (
-        f"{n_wrong} of the first {compared.height} alleles do not match the reference bases of the FASTA: the VCF is "
-        f"probably of another genome build; {is_of}{advice}"
     )
 
 

@@ -29,7 +29,7 @@ import polars as pl
 
 from data_contracts import GeneAnnotation, validate
 from geno_model.genomics.errors import InputError
-from geno_model.genomics.feature_lines import line_blocks, table_of, to_contigs, with_span
+from geno_model.genomics.feature_lines import line_blocks, require_build, table_of, to_contigs, with_span
 from geno_model.genomics.genome import Genome
 
 _LOG = logging.getLogger(__name__)
@@ -48,12 +48,13 @@ def read_genes(path: Path | str, genome: Genome) -> pl.DataFrame:
     """Exons, coding segments and transcripts of a GTF or GFF3 (plain or compressed) as a `GeneAnnotation`.
 
     Raises InputError when the file is missing, damaged, neither format, without exons, of other contigs than the
-    FASTA's, or reaches beyond a contig's end (another build).
+    FASTA's, or is of another build (WrongBuildError; or it reaches beyond a contig's end).
     """
     parts: list[pl.DataFrame] = []
     parents: list[pl.DataFrame] = []
     is_gff3 = False
     for block in line_blocks(path, "gene annotation"):
+        require_build(block, genome, path, "gene annotation")
         end = re.search(rb"^(##FASTA|>)", block, flags=re.MULTILINE)
         rows = _gff_rows(block[: end.start()] if end else block, path)
         if rows.height:

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from data_contracts import GeneAnnotation, RepeatAnnotation
 from data_contracts.columns import ANNOTATED_REPEATS
 from geno_model.files import replacing_folder
+from geno_model.genomics.builds import plain_name
 from geno_model.genomics.consequence import (
     MISSENSE,
     NONSENSE,
@@ -195,7 +196,7 @@ class Context:
     def _contig_genes(self, contig: str) -> _ContigGenes | None:
         if contig not in self._prepared_genes:
             rows = self._genes.filter(pl.col("contig") == contig)
-            bases, is_mt = self._genome.bases(contig), self._genome.resolve("MT") == contig
+            bases, is_mt = self._genome.bases(contig), plain_name(contig) == "MT"
             self._prepared_genes[contig] = _ContigGenes.build(rows, bases, is_mt) if rows.height else None
         return self._prepared_genes[contig]
 

@@ -7,12 +7,15 @@ what the lines mean (`annotation_io`, `repeats_io`).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.build_check import name_contradiction
+from geno_model.genomics.builds import build_of, build_of_prose, plain_name
+from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.text_input import open_bytes
 
@@ -61,9 +64,32 @@ def with_span(rows: pl.DataFrame, path: Path | str, what: str, first_base: int) 
     return rows
 
 
+def require_build(block: bytes, genome: Genome, path: Path | str, what: str) -> None:
+    """Raise WrongBuildError if the comments of an annotation name another known build than the FASTA is of.
+
+    `##sequence-region 21 1 48129895` does by its length, `#!genome-build GRCh37.p13` by its words.
+    """
+    comments = [
+        line.decode("ascii", "replace") for line in re.findall(rb"^#[#!]?\s*[^#\s].*", block, flags=re.MULTILINE)
+    ]
+    found = [re.match(r"##sequence-region\s+(\S+)\s+1\s+(\d+)", line) for line in comments]
+    theirs = build_of({region[1]: int(region[2]) for region in found if region}) or build_of_prose(comments)
+    ours = build_of(genome.contigs)
+    if theirs and ours and theirs != ours:
+        raise WrongBuildError(
+            f"{what} {path} is of {theirs} by its comments, {genome.fasta} is {ours} by its contig lengths; take the "
+            f"annotation of {ours}"
+        )
+
+
 def to_contigs(rows: pl.DataFrame, genome: Genome, path: Path | str, what: str) -> pl.DataFrame:
-    """Rename contigs as the FASTA has them and drop those that it lacks."""
+    """Rename contigs as the FASTA has them and drop those that it lacks, another mitochondrion too."""
     found = rows["contig"].unique().sort().to_list()
+    for name in found:
+        if plain_name(name) != "MT" and (message := name_contradiction(name, genome)):
+            raise WrongBuildError(
+                f"{what} {path} does not fit {genome.fasta}: {message}; take that of the FASTA's build"
+            )
     names = {name: resolved for name in found if (resolved := genome.resolve(name)) is not None}
     if not names:
         raise InputError(

@@ -8,6 +8,7 @@ genome is instant, every process shares its pages, and a window is a view that c
 
     bases.bin      uint8 ASCII, upper case, everything outside ACGT is N; contig after contig
     soft_mask.bin  one bit a base, set where the FASTA has lower case
+    codes.bin      of each letter outside ACGTN, such as R: its offset in bases.bin times 256 plus the letter, uint64
     genome.json    contigs: name, length in bp, offset in bases.bin (a multiple of 8)
 
 The folder's name holds the FASTA's path and a fingerprint: size, modification time, the bytes at both ends, and this
@@ -28,7 +29,6 @@ import hashlib
 import json
 import mmap
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -38,10 +38,12 @@ from numpy.typing import NDArray
 
 from data_contracts.columns import BASES_PER_TOKEN
 from geno_model.files import remove_folder, replacing_folder, sweep
+from geno_model.genomics.builds import contradicts, plain_name
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+CONTIGS_SHOWN = 5
 RESIDENT_PLACES = 64
 NO_WINDOW = np.iinfo(np.int64).min  # a start that no window has
 CIRCULAR_BP = (16_569, 16_571)  # human mitochondria: the revised Cambridge reference; hg19's chrM
@@ -50,8 +52,12 @@ _BLOCK = 8 << 20
 _END_BYTES = 64 << 10
 _PLACE_BITS = 21
 _BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
-_NCBI_NAMES = {23: "X", 24: "Y", 12920: "MT"}  # RefSeq accessions NC_0000NN of human chromosomes, NC_012920 of chrM
-_CODES = {"23": "X", "24": "Y", "25": "X", "26": "MT"}  # of PLINK and AncestryDNA; 25 is the pseudo-autosomal part
+_PLINK = {
+    "23": "X",
+    "24": "Y",
+    "25": "X",
+    "26": "MT",
+}  # of AncestryDNA, too; 25 is the pseudo-autosomal part
 
 
 class Genome:
@@ -67,12 +73,14 @@ class Genome:
         self._handed_out: set[int] = set()  # stretches of 2 MiB
         self._bases = np.frombuffer(self._map, dtype=np.uint8)
         self._mask = np.frombuffer(_map(folder / "soft_mask.bin"), dtype=np.uint8)
+        has_codes = (folder / "codes.bin").stat().st_size > 0  # a map of nothing cannot be made
+        self._codes = np.frombuffer(_map(folder / "codes.bin") if has_codes else b"", dtype=np.uint64)
         self._aliases: dict[str, str] = {}
         for name in self.contigs:
             self._aliases.setdefault(plain_name(name), name)
-        codes = {code: self._aliases.get(name) for code, name in _CODES.items() if code not in self._aliases}
-        self._codes = {code: name for code, name in codes.items() if name is not None}
-        self._codes_met: set[str] = set()
+        plink = {code: self._aliases.get(name) for code, name in _PLINK.items() if code not in self._aliases}
+        self._plink = {code: name for code, name in plink.items() if name is not None}
+        self._plink_met: set[str] = set()
 
     @classmethod
     def open(cls, fasta: Path | str, cache_dir: Path | str | None = None) -> Genome:
@@ -105,30 +113,50 @@ class Genome:
         return cls(path, folder)
 
     def resolve(self, contig: str) -> str | None:
-        """This FASTA's name of a contig that others call `chr1`, `1` or `NC_000001.11`, `M`, `MT` or `chrM`.
+        """This FASTA's name of a contig that others call `chr1`, `1`, `NC_000001.11` or `CM000663.2`, `M` or `MT`.
 
-        None when there is none. An exact match always wins. Where the FASTA has no such contig, 23 to 26 are PLINK's
-        codes of X, Y, X and MT (`pop_codes_note`).
+        None when there is none, or one that the name `contradicts`, such as an accession's version of another build. An
+        exact match always wins. Where the FASTA has no such contig, 23 to 26 are PLINK's codes of X, Y, X and MT
+        (`pop_plink_note`).
         """
+        found = self.namesake(contig)
+        if found is None or (found != contig and contradicts(contig, self.contigs[found])):
+            return None
+        if contig not in self.contigs and contig in self._plink:
+            self._plink_met.add(contig)
+        return found
+
+    def namesake(self, contig: str) -> str | None:
+        """The contig that goes by that name here, of whatever build; see `resolve`."""
         if contig in self.contigs:
             return contig
         name = plain_name(contig)
-        if name in self._codes:
-            self._codes_met.add(name)
-            return self._codes[name]
-        return self._aliases.get(name)
+        return self._plink.get(name) or self._aliases.get(name)
 
-    def pop_codes_note(self) -> str | None:
+    def pop_plink_note(self) -> str | None:
         """What to tell a person once about the codes that `resolve` has met since the last call; None for none."""
-        met, self._codes_met = sorted(self._codes_met), set()
+        met, self._plink_met = sorted(self._plink_met), set()
         read = ", ".join(
-            f"{code} as {self._codes[code]}{' (pseudo-autosomal)' if code == '25' else ''}" for code in met
+            f"{code} as {self._plink[code]}{' (pseudo-autosomal)' if code == '25' else ''}" for code in met
         )
         return f"contigs that the FASTA lacks are read by PLINK's codes: {read}" if read else None
 
     def is_circular(self, contig: str) -> bool:
         """Whether the contig's last base is followed by its first: `chrM`, `M`, `MT` of a human length."""
         return plain_name(contig) == "MT" and self.contigs[contig] in CIRCULAR_BP
+
+    @property
+    def contigs_in_words(self) -> str:
+        """Names of the first contigs, and how many more there are, for a message."""
+        shown = list(self.contigs)[:CONTIGS_SHOWN]
+        return ", ".join(shown) + (f" and {len(self.contigs) - len(shown):,} more" * (len(self.contigs) > len(shown)))
+
+    def letter(self, contig: str, pos0: int) -> str:
+        """What the FASTA has at a 0-based position, in upper case: also a code such as R, of which `bases` make N."""
+        place = self._offsets[contig] + pos0
+        row = int(np.searchsorted(self._codes, place << 8))
+        is_code = row < len(self._codes) and int(self._codes[row]) >> 8 == place
+        return chr(int(self._codes[row]) & 0xFF) if is_code else chr(self.window(contig, pos0, pos0 + 1)[0])
 
     def bases(self, contig: str) -> NDArray[np.uint8]:
         """All bases of a contig, ASCII (length,), a read-only view. `contig` is a name in `contigs`."""
@@ -217,16 +245,6 @@ def context_margin_bp(window_bp: int, stride_bp: int) -> int:
     return max((window_bp - stride_bp) // 2 - BASES_PER_TOKEN, 0)
 
 
-def plain_name(contig: str) -> str:
-    """A contig's name without the habits of its source: `chr` dropped, RefSeq numbers and `M` spelled out."""
-    accession = re.fullmatch(r"NC_0*(\d{1,9})(\.\d+)?", contig)
-    if accession:
-        number = int(accession[1])
-        return _NCBI_NAMES.get(number, str(number)) if number <= 24 or number in _NCBI_NAMES else contig
-    name = contig[3:] if contig[:3].lower() == "chr" and len(contig) > 3 else contig
-    return "MT" if name.upper() in ("M", "MT") else name.upper() if name.upper() in ("X", "Y") else name
-
-
 def _map(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -249,8 +267,12 @@ def _fingerprint(fasta: Path, status: os.stat_result) -> str:
 def _build(fasta: Path, folder: Path) -> None:
     """Write the cache folder of a FASTA, whole or not at all; if someone was faster, keep theirs."""
     with replacing_folder(folder, overwrite=False) as temporary:
-        with (temporary / "bases.bin").open("wb") as bases, (temporary / "soft_mask.bin").open("wb") as mask:
-            writer = _Writer(fasta, bases, mask)
+        with (
+            (temporary / "bases.bin").open("wb") as bases,
+            (temporary / "soft_mask.bin").open("wb") as mask,
+            (temporary / "codes.bin").open("wb") as codes,
+        ):
+            writer = _Writer(fasta, bases, mask, codes)
             with open_bytes(fasta, "FASTA") as stream:
                 for name, sequence in _sequences(stream, fasta):
                     writer.add(name, sequence)
@@ -279,10 +301,10 @@ def _sequences(stream: IO[bytes], fasta: Path) -> Iterator[tuple[str | None, byt
 
 
 class _Writer:
-    """Appends contigs to the two files and keeps their table."""
+    """Appends contigs to the three files and keeps their table."""
 
-    def __init__(self, fasta: Path, bases: IO[bytes], mask: IO[bytes]) -> None:
-        self._fasta, self._bases, self._mask = fasta, bases, mask
+    def __init__(self, fasta: Path, bases: IO[bytes], mask: IO[bytes], codes: IO[bytes]) -> None:
+        self._fasta, self._bases, self._mask, self._codes = fasta, bases, mask, codes
         self._contigs: list[dict[str, str | int]] = []
         self._names: set[str] = set()
         self._written = 0
@@ -311,6 +333,10 @@ class _Writer:
 
     def _append(self, sequence: bytes) -> None:
         self._bases.write(sequence.translate(_BASE_TABLE))
+        if sequence.translate(None, b"ACGTNacgtn"):
+            letters = np.frombuffer(sequence.upper(), dtype=np.uint8)
+            at = np.flatnonzero(~np.isin(letters, np.frombuffer(b"ACGTN", dtype=np.uint8)))
+            self._codes.write(((at + self._written).astype(np.uint64) << np.uint64(8) | letters[at]).tobytes())
         self._written += len(sequence)
         lower = np.concatenate([self._mask_tail, np.frombuffer(sequence, dtype=np.uint8) >= ord("a")])
         whole = len(lower) // 8 * 8

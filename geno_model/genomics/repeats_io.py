@@ -29,6 +29,7 @@ from geno_model.genomics.genome import Genome
 _FIELDS = ("contig", "start", "end", "name")
 _BED = (0, 1, 2, 3)
 _RMSK_WIDTHS = (16, 17)
+_NO_REPEATS = b"There were no repetitive sequences detected"  # what RepeatMasker writes in place of a table
 _OUT_LINE = (
     r"^\s*\d+\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+(?<contig>\S+)\s+(?<start>\d+)\s+(?<end>\d+)"
     r"\s+\S+\s+[+C]\s+(?<name>\S+)\s+(?<class>\S+)"
@@ -50,21 +51,27 @@ def read_repeats(path: Path | str, genome: Genome, repeat_class: str | None = No
 
     A `.out` and an rmsk table say each repeat's class. Elsewhere the name is judged: a class such as `Simple_repeat` or
     `LINE/L1`, a name such as `(AC)n`, `A-rich` or `AluSx`, or `chr1:1234` (a segmental duplication of UCSC). Satellites
-    count as simple (both are tandem), RNA genes are dropped, any other name is a transposon.
+    count as simple (both are tandem), RNA genes are dropped, any other name is a transposon. A `.out` that says that no
+    repeats were detected is an empty table.
     repeat_class: the class of every row, for files of one class (simple repeats, segmental duplications).
     Raises InputError as `read_genes` does, and ValueError for an unknown `repeat_class`.
     """
     if repeat_class is not None and repeat_class not in ANNOTATED_REPEATS:
         raise ValueError(f"repeat_class is {repeat_class!r}; expected one of {', '.join(ANNOTATED_REPEATS)}")
     parts: list[pl.DataFrame] = []
-    is_out, columns = False, _BED
+    is_out, says_none, columns = False, False, _BED
     for number, block in enumerate(line_blocks(path, "repeat annotation")):
         if number == 0:
+            says_none = block.lstrip().startswith(_NO_REPEATS)
             columns = _columns_of(block)
             of_out = rb"\s*SW\s|" + _OUT_LINE.replace("?<", "?P<").encode()
-            is_out = columns == _BED and bool(re.match(of_out, block))  # an rmsk table begins with the same fields
+            is_out = (
+                says_none or columns == _BED and bool(re.match(of_out, block))
+            )  # an rmsk table begins with the same fields
         parts.append(_out_rows(block, path) if is_out else _table_rows(block, columns, path))
     rows = pl.concat(parts) if parts else pl.DataFrame()
+    if not rows.height and says_none:
+        return RepeatAnnotation.empty()
     if not rows.height:
         raise InputError(
             f"repeat annotation {path} holds no repeats; expected a RepeatMasker .out, a BED or a UCSC table"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.errors import InputError, WrongBuildError
 
 
 class ExportError(InputError):
     """A file that is no genotype export, or one that cannot be read."""
 
 
-class ExportBuildError(InputError):
+class ExportBuildError(WrongBuildError):
     """The export and the FASTA are probably of different genome builds."""
 
 

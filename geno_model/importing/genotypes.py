@@ -35,7 +35,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from geno_model.genomics.genome import Genome, plain_name
+from geno_model.genomics.build_check import Misfit, SiteCounts
+from geno_model.genomics.builds import MT_LENGTH_BP, plain_name
+from geno_model.genomics.genome import Genome
 from geno_model.importing.ploidy import CalledPlaces, Sex, single_copies
 
 OUTCOMES = (
@@ -46,9 +48,13 @@ OUTCOMES = (
 
 Strand = Literal["auto", "plus", "minus"]
 
-MT_LENGTH_BP = 16_569
 ENOUGH = 20
 """Called genotypes beside known bases, from which on strand and build are told."""
+# A stretch is longer than that of a VCF, since genotypes hold no REF: of the right build one in eight has two copies of
+# the alternate, and more in a row where a person has the rarer form of an inversion (17q21.31, some 400 markers long).
+# Of another build two in three do not fit.
+_STRETCH_ROWS = 1_000
+_CONTIG_ROWS = 100
 _CODE = {name: np.uint8(index) for index, name in enumerate(OUTCOMES)}
 _VENDOR_CONTIGS = {"XY": "X", "PAR": "X"}  # 23 to 26 are known to the genome
 _PAR_NAMES = ("25", "XY", "PAR")
@@ -85,7 +91,8 @@ class Judged:
 
     outcome: index in `OUTCOMES` of each row. sites: rows whose outcome is written or hom_ref, sorted as the FASTA is:
     row i64 (0-based in the export), contig, pos i64 (1-based), ref, first and second (codes; second is first where
-    there is one copy), is_haploid. n_flipped: how many of `sites` were complemented. notes: about copies.
+    there is one copy), is_haploid. n_flipped: how many of `sites` were complemented. notes: about copies. misfit: a
+    stretch or a contig of which most genotypes do not hold the reference base, on the strand taken.
     """
 
     outcome: _Codes
@@ -94,6 +101,7 @@ class Judged:
     n_flipped: int
     n_other_mt: int
     notes: list[str]
+    misfit: Misfit | None
 
     def counts(self) -> dict[str, int]:
         """Number of rows with each outcome, in the order of `OUTCOMES`, zeros included."""
@@ -143,7 +151,8 @@ def judge(
     sites = pl.DataFrame({name: column[is_site] for name, column in columns.items()})
     n_flipped = int((flips & (first + second != 3) & is_site).sum())  # 3: a pair of complements, which stays the same
     n_other_mt = int((is_other_mt & (outcome == _CODE["contig_unknown"])).sum())
-    return Judged(outcome, sites, fit, n_flipped, n_other_mt, notes)
+    misfit = _misfit(placed, fit.is_minus, genome)
+    return Judged(outcome, sites, fit, n_flipped, n_other_mt, notes, misfit)
 
 
 def _contigs(chroms: pl.Series, genome: Genome) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -153,9 +162,10 @@ def _contigs(chroms: pl.Series, genome: Genome) -> tuple[NDArray[np.int64], NDAr
     found: list[int] = []
     is_other_mt: list[bool] = []
     for name in names:
-        contig = genome.resolve(name) or genome.resolve(_VENDOR_CONTIGS.get(plain_name(name.upper()), str(name)))
-        is_mt = contig is not None and plain_name(contig) == "MT"
-        is_other_mt.append(is_mt and genome.contigs[str(contig)] != MT_LENGTH_BP)
+        code = _VENDOR_CONTIGS.get(plain_name(name.upper()), str(name))
+        contig, namesake = genome.resolve(name) or genome.resolve(code), genome.namesake(code)
+        is_mt = namesake is not None and plain_name(namesake) == "MT"
+        is_other_mt.append(is_mt and genome.contigs[str(namesake)] != MT_LENGTH_BP)
         found.append(-1 if contig is None or is_other_mt[-1] else order[contig])
     table = pl.DataFrame(
         {"chrom": names, "contig": found, "is_other_mt": is_other_mt},
@@ -220,6 +230,17 @@ def _fit(placed: _Placed, strand: Strand) -> Fit:
     n_compared = len(placed.row)
     is_minus = n_compared >= ENOUGH and n_minus > n_plus if strand == "auto" else strand == "minus"
     return Fit(n_compared, n_plus, n_minus, int((plus | minus).sum()), is_minus)
+
+
+def _misfit(placed: _Placed, is_minus: bool, genome: Genome) -> Misfit | None:
+    """The first stretch or contig of which most genotypes do not hold the reference base."""
+    is_wrong = ~_fits(placed)[int(is_minus)]
+    counts, names = SiteCounts(_STRETCH_ROWS, _CONTIG_ROWS), list(genome.contigs)
+    for index in np.unique(placed.contig):
+        here = placed.contig == index
+        if misfit := counts.add(names[index], placed.pos[here], is_wrong[here]):
+            return misfit
+    return counts.at_end()
 
 
 def _flips(placed: _Placed, is_minus: bool, strand: Strand) -> NDArray[np.bool_]:

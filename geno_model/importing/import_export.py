@@ -5,7 +5,8 @@ step itself, options.
 
 The concept of the build check: of the called genotypes, the share that holds the FASTA's base at its position. It is
 above 0.8 for the right build and about a third for a wrong one, so the line is drawn at `FIT_SHARE`; below
-`ENOUGH` genotypes only what the file says of itself can be compared. Where the bases fit, they win over a header.
+`ENOUGH` genotypes only what the file says of itself can be compared. Where the bases fit, they win over a header. Then
+each contig and stretch is judged, as those of a VCF are (`genomics.build_check`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pathlib import Path
 
 import polars as pl
 
-from geno_model.genomics.builds import MARKER_NAMES, build_of, build_of_markers, build_of_prose
+from geno_model.genomics.builds import MARKER_NAMES, MT_LENGTH_BP, build_of, build_of_markers, build_of_prose
 from geno_model.genomics.genome import Genome
 from geno_model.importing.errors import ExportBuildError, NothingWrittenError
 from geno_model.importing.export_reader import Export, read_export
-from geno_model.importing.genotypes import ENOUGH, MT_LENGTH_BP, Fit, Judged, Strand, judge
+from geno_model.importing.genotypes import ENOUGH, Fit, Judged, Strand, judge
 from geno_model.importing.ploidy import Sex
 from geno_model.importing.vcf_output import SUFFIXES, vcf_header, vcf_lines, write_vcf
 from geno_model.scoring.errors import OutputError
@@ -79,8 +80,13 @@ def import_export(
     claimed, build = _claimed_build(export), build_of(genome.contigs)
     judged = judge(export.rows, genome, strand, sex, build or (claimed[0] if claimed else None))
     notes = _require_build(judged.fit, claimed, build, strand) + judged.notes
-    if codes_note := genome.pop_codes_note():
-        notes.append(codes_note)
+    if judged.misfit:
+        raise ExportBuildError(
+            f"{judged.misfit} do not hold the base that the FASTA has there, though most of the export does: that part "
+            "is probably of another genome build, or of the other strand; export it anew, use the FASTA of its build"
+        )
+    if plink_note := genome.pop_plink_note():
+        notes.append(plink_note)
     lines = vcf_lines(judged, export.rows["id"], all_sites=all_sites)
     outcomes = judged.counts()
     if lines.is_empty():
@@ -150,7 +156,7 @@ def _advice(outcomes: dict[str, int]) -> str:
 
 
 def _other_mt(judged: Judged, genome: Genome) -> str:
-    name = genome.resolve("MT") or "MT"
+    name = genome.namesake("MT") or "MT"
     return (
         f"{judged.n_other_mt:,} rows of the mitochondrion are contig_unknown: {name} of the FASTA has "
         f"{genome.contigs[name]:,} bases, not the {MT_LENGTH_BP:,} of the reference that exports use (hg19's chrM is "

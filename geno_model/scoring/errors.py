@@ -13,10 +13,6 @@ class CalibrationError(InputError):
     """A calibration table that cannot be made, read, or used with this model."""
 
 
-class WrongBuildError(InputError):
-    """The VCF and the FASTA are probably of different genome builds."""
-
-
 class NothingScoredError(InputError):
     """The input was read, and not one allele of it could be scored."""
 

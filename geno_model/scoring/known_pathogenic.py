@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from geno_model.genomics.build_check import BuildCheck
 from geno_model.genomics.genome import Genome
 
 PATHOGENIC = "clinvar_pathogenic.parquet"
@@ -71,11 +72,18 @@ NONE_KNOWN = KnownPathogenic()
 
 
 def read_pathogenic(model_dir: Path, genome: Genome) -> pl.DataFrame:
-    """Alleles (contig, pos, ref, alt) that the release's ClinVar calls P or LP, contigs as this genome names them."""
+    """Alleles (contig, pos, ref, alt) that the release's ClinVar calls P or LP, contigs as this genome names them.
+
+    They are also the proof that FASTA and release are of one build, without which context and percentiles would be of
+    other places. Raises WrongBuildError.
+    """
     path = model_dir / PATHOGENIC
     if not path.is_file():
         return pl.DataFrame(schema={name: pl.Int64 if name == "pos" else pl.String for name in _KEY})
     known = pl.read_parquet(path)
+    check = BuildCheck(genome, f"what the release's ClinVar knows ({path})")
+    check.see(known.rename({"contig": "chrom"}))
+    check.finish()
     names = {name: resolved for name in known["contig"].unique() if (resolved := genome.resolve(name)) is not None}
     here = known.filter(pl.col("contig").is_in(list(names))).with_columns(pl.col("contig").replace(names))
     return here.unique(_KEY, maintain_order=True)

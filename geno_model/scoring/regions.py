@@ -126,7 +126,5 @@ def _read_bed(bed: Path, genome: Genome) -> list[tuple[str, int, int]]:
 
 def _contig(name: str, genome: Genome, where: str) -> str:
     if (found := genome.resolve(name)) is None:
-        raise RegionError(
-            f"{where}: {genome.fasta} has no contig {name}; it has {', '.join(list(genome.contigs)[:5])} ..."
-        )
+        raise RegionError(f"{where}: {genome.fasta} has no contig {name}; it has {genome.contigs_in_words}")
     return found

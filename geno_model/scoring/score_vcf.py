@@ -18,10 +18,11 @@ from typing import Any
 import polars as pl
 
 from geno_model import __version__
-from geno_model.genomics.alleles import RETAINED, account, to_alleles, wrong_build_message
+from geno_model.genomics.alleles import RETAINED, account, to_alleles
+from geno_model.genomics.build_check import checked_chunks
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
-from geno_model.scoring.errors import NothingScoredError, OutputError, WrongBuildError
+from geno_model.scoring.errors import NothingScoredError, OutputError
 from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
 from geno_model.scoring.parts import Parts, kept_parts, records_key
 from geno_model.scoring.receipts import STDIN, receipt_output
@@ -37,6 +38,7 @@ UNSORTED_NOTE = (
 )
 ACCOUNTING_SOURCE = "scored_vcf"
 TEXT_BYTES = 2 << 20  # of VCF held at once
+CONTIGS_SHOWN = 5
 CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
 
 
@@ -93,11 +95,7 @@ def measure(vcf: Path | str, genome: Genome, regions: Regions | None = None) -> 
     """
     n_records = n_alleles = 0
     contigs: dict[str, None] = {}
-    is_first = True
-    for chunk in read_vcf_chunks(vcf, chunk_bytes=TEXT_BYTES, n_columns=8):
-        if is_first:
-            _require_build(chunk, vcf, genome)
-            is_first = False
+    for chunk in checked_chunks(read_vcf_chunks(vcf, chunk_bytes=TEXT_BYTES, n_columns=8), genome, _name(vcf)):
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         n_records += lines.height
         n_alleles += lines.height + int(lines["alt"].str.count_matches(",", literal=True).sum())
@@ -164,9 +162,10 @@ def score_vcf(
         n_reused = parts.n_reused if parts else 0
     if report and told:
         write_report(report, told, _facts(vcf, scorer), pathogenic=summary.pathogenic)
+    unknown = unknown_contigs(summary.accounting, scorer.genome)
     unsorted = None if order.is_sorted else UNSORTED_NOTE
     resumed = f"{n_reused:,} of {number + 1:,} chunks were done before" if resume else None
-    notes = (unsorted, writer.note, resumed, scorer.genome.pop_codes_note())
+    notes = (unknown, unsorted, writer.note, resumed, scorer.genome.pop_plink_note())
     return replace(summary, notes=tuple(note for note in notes if note))
 
 
@@ -219,11 +218,9 @@ def _chunks(
     vcf: Path | str, chunk_bytes: int, chunk_records: int, regions: Regions | None, genome: Genome
 ) -> Iterator[VcfChunk]:
     """Chunks of at most so many bytes and so many records, of the regions alone; at least one, so that there is a
-    header. Raises WrongBuildError after a look at the first records."""
+    header. Raises WrongBuildError before a chunk that does not fit is given out, or at the end."""
     is_first = True
-    for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes):
-        if is_first:
-            _require_build(chunk, vcf, genome)
+    for chunk in checked_chunks(read_vcf_chunks(vcf, chunk_bytes=chunk_bytes), genome, _name(vcf)):
         lines = regions.filter(chunk.lines) if regions else chunk.lines
         if lines.height or is_first:
             for part in [lines] if lines.is_empty() else lines.iter_slices(chunk_records):
@@ -284,12 +281,6 @@ def _offset(progress: Callable[[int], None] | None, n_before: int) -> Callable[[
     return tell
 
 
-def _require_build(chunk: VcfChunk, vcf: Path | str, genome: Genome) -> None:
-    alleles = to_alleles(chunk.lines.head(CHUNK_RECORDS), genome)
-    if message := wrong_build_message(alleles, genome, chunk.header):
-        raise WrongBuildError(f"{_name(vcf)} does not fit {genome.fasta}: {message}")
-
-
 def _require_records(n_records: int, vcf: Path | str, regions: Regions | None) -> None:
     if not n_records:
         where = "in the regions" if regions else "after its header"
@@ -302,11 +293,26 @@ def _require_records(n_records: int, vcf: Path | str, regions: Regions | None) -
 def _require_scores(summary: ScoreSummary, vcf: Path | str, genome: Genome) -> None:
     if not summary.n_scored:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
+        unknown = unknown_contigs(summary.accounting, genome)
         raise NothingScoredError(
             f"nothing could be scored: {summary.n_alleles} alleles of {summary.n_records} records read from "
-            f"{_name(vcf)}, excluded: {reasons}; check that the VCF and {genome.fasta} belong together. "
-            "No output was written"
+            f"{_name(vcf)}, excluded: {reasons}{'; ' if unknown else ''}{unknown or ''}; check that the VCF and "
+            f"{genome.fasta} belong together. No output was written"
         )
+
+
+def unknown_contigs(accounting: pl.DataFrame, genome: Genome) -> str | None:
+    """Contigs of the VCF that the FASTA lacks, in words: the five with the most alleles, and how many are on others."""
+    unknown = accounting.filter(pl.col("reason") == "contig_unknown").sort(
+        ["n_alleles", "contig"], descending=[True, False]
+    )
+    if unknown.is_empty():
+        return None
+    shown, others = unknown.head(CONTIGS_SHOWN), unknown.slice(CONTIGS_SHOWN)
+    named = [f"{contig} ({n:,})" for contig, n in shown.select("contig", "n_alleles").iter_rows()]
+    if others.height:
+        named.append(f"{others.height:,} more contigs ({others['n_alleles'].sum():,})")
+    return f"alleles on contigs that the FASTA lacks: {', '.join(named)}; it has {genome.contigs_in_words}"
 
 
 def _n_scored(accounting: pl.DataFrame) -> int:

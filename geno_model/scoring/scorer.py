@@ -24,6 +24,7 @@ from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
 from geno_model.encoder.pool_shift import load_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.alleles import to_alleles
+from geno_model.genomics.build_check import BuildCheck
 from geno_model.genomics.context import Context
 from geno_model.genomics.genome import Genome
 from geno_model.predictor.world_model import WorldModel
@@ -119,12 +120,20 @@ class Scorer:
         Research tool, not a clinical diagnostic. Warns (KnownPathogenicWarning) where `clinvar_pathogenic` is true.
         variants: texts such as `contig:pos:ref:alt` (pos 1-based, alts separated by commas; other spellings:
         `variant_text`), or a frame with the columns contig, pos, ref and alt. Those that cannot be scored have a
-        `reason`. Raises VariantTextError for a text that is no variant.
+        `reason`. Raises VariantTextError for a text that is no variant, WrongBuildError for variants of another build
+        (`build_check`).
         """
-        scores = self.score_alleles(to_alleles(variant_lines(variants), self.genome))
+        scores = self.score_lines(variant_lines(variants))
         for advice in KnownPathogenic.count(scores).advice:
             warnings.warn(f"research tool, not a clinical diagnostic: {advice}", KnownPathogenicWarning, stacklevel=2)
         return scores
+
+    def score_lines(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """`score` of rows of `variant_lines`, without a warning. Raises WrongBuildError."""
+        check = BuildCheck(self.genome, "what was given")
+        check.see(lines)
+        check.finish()
+        return self.score_alleles(to_alleles(lines, self.genome))
 
     def score_alleles(
         self, alleles: pl.DataFrame, *, batch_edits: int = BATCH_EDITS, progress: Callable[[int], None] | None = None

@@ -20,7 +20,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from geno_model.genomics.alleles import to_alleles
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.build_check import checked_chunks
+from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import CHUNK_BYTES, read_vcf_chunks
 from geno_model.release.config import ReleaseConfig, read_config
@@ -295,7 +296,7 @@ def _input_scores(
 ) -> Iterator[Score]:
     """The receipts that a VCF gives, with outputs if there is a scorer."""
     n_alleles = 0
-    for chunk in read_vcf_chunks(vcf, chunk_bytes=chunk_bytes, n_columns=8):
+    for chunk in checked_chunks(read_vcf_chunks(vcf, chunk_bytes=chunk_bytes, n_columns=8), genome, str(vcf)):
         rows = to_alleles(chunk.lines, genome, pass_only=run.pass_only)
         if scorer:
             rows = scorer.score_alleles(rows, progress=lambda n_done, before=n_alleles: tell(before + n_done))
@@ -325,7 +326,8 @@ def _compare_inputs(
                 if found.output:
                     _compare_rerun(number, told, found, run.runtime.dtype, verdict)
     except InputError as error:
-        if not verdict.differs(Part.INPUT):
+        # What was scored was of the FASTA's build, so that a file of another one is another file.
+        if not (verdict.differs(Part.INPUT) or isinstance(error, WrongBuildError)):
             raise
         verdict.add(Part.INPUT, str(error))
 

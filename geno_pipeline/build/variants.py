@@ -19,8 +19,8 @@ import polars as pl
 
 from data_contracts import VariantAccounting
 from data_contracts.variant_accounting import RETAINED
-from geno_model.genomics.alleles import account, to_alleles, wrong_build_message
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.alleles import account, to_alleles
+from geno_model.genomics.build_check import checked_chunks
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 
@@ -75,15 +75,10 @@ def allele_chunks(
     """A file's records and their alleles, chunk by chunk, in the order of the file.
 
     n_columns: 8 leaves genotypes out, None keeps them.
-    Raises InputError as `read_vcf_chunks` does, and for a file of another build than the FASTA.
+    Raises InputError as `read_vcf_chunks` does, and WrongBuildError, also at the end, for a file of another build.
     """
-    is_checked = False
-    for chunk in read_vcf_chunks(path, n_columns=n_columns):
-        alleles = to_alleles(chunk.lines, genome, contigs=set(contigs), pass_only=True, mark_duplicates=False)
-        if not is_checked and (message := wrong_build_message(alleles, genome, chunk.header)):
-            raise InputError(f"{path}: {message}")
-        is_checked = True
-        yield chunk, alleles
+    for chunk in checked_chunks(read_vcf_chunks(path, n_columns=n_columns), genome, str(path)):
+        yield chunk, to_alleles(chunk.lines, genome, contigs=set(contigs), pass_only=True, mark_duplicates=False)
 
 
 def record_rows(lines: pl.DataFrame, alleles: pl.DataFrame) -> pl.Series:

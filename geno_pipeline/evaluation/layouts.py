@@ -25,7 +25,7 @@ import openpyxl
 import polars as pl
 
 from geno_model.genomics.alleles import to_alleles
-from geno_model.genomics.builds import build_of
+from geno_model.genomics.build_check import BuildCheck
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.text_input import open_bytes
@@ -38,7 +38,7 @@ SCHEMA = pl.Schema({
 GRADES = {f"{side} {weight}": int(side == "p") for side in "pb" for weight in ("strong", "moderate", "supporting")}
 CLASSES = {"lof": 1, "int": 0, "func": 0, "func/int": 0, **GRADES}
 LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
-BUILD_MINIMUM = 5  # compared rows that a verdict on the build needs
+FEW_ROWS = 5  # from which on a table is judged to be of another build: all its rows are of one place, made alike
 
 _HEADER_LINES = 10  # the header is among these
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "None", "null"]
@@ -113,8 +113,9 @@ def read_benchmark(path: Path, genome: Genome) -> pl.DataFrame:
     rows = table.select(*_fields(layout, table.columns), *places)
     # A table may have positions of two builds: those of the FASTA's build are the ones whose bases agree with it.
     compared = [aligned(rows.with_columns(_whole(pl.col(name)).alias("pos")), genome) for name in places]
-    best = max(compared, key=lambda found: _n_compared(found)[0])
-    _require_build(best, layout, path, genome)
+    fits = pl.col("reason").is_null() | (pl.col("reason") == "too_long")
+    best = max(compared, key=lambda found: int(found.select(fits.sum()).item()))
+    require_build(best, genome, path, layout.build, FEW_ROWS)
     return _judge(best).select(SCHEMA.names())
 
 
@@ -168,22 +169,11 @@ def aligned(rows: pl.DataFrame, genome: Genome) -> pl.DataFrame:
     )
 
 
-def _n_compared(rows: pl.DataFrame) -> tuple[int, int]:
-    """How many rows agree with the bases of the reference, and how many do not."""
-    agrees = rows["reason"].is_null() | rows["reason"].eq_missing("too_long")
-    return int(agrees.sum()), int((rows["reason"] == "ref_mismatch").sum())
-
-
-def _require_build(rows: pl.DataFrame, layout: _Layout, path: Path, genome: Genome) -> None:
-    n_right, n_wrong = _n_compared(rows)
-    if n_right + n_wrong < BUILD_MINIMUM or n_wrong <= n_right:
-        return
-    ours = build_of(genome.contigs)
-    raise InputError(
-        f"{n_wrong} of {n_right + n_wrong} rows of {path} do not match the bases of the FASTA {genome.fasta}"
-        f"{f' ({ours} by its contig lengths)' if ours else ''}: their positions are probably of another genome build; "
-        f"expected a FASTA of {layout.build or 'the build of the table'}; give that one"
-    )
+def require_build(rows: pl.DataFrame, genome: Genome, path: Path, published: str, few_rows: int) -> None:
+    """Raise WrongBuildError for a table (chrom, pos, ref, alt) of another build. published: the one that it is of."""
+    check = BuildCheck(genome, str(path), published=published, few_sites=few_rows)
+    check.see(rows.select("chrom", "pos", "ref", "alt").drop_nulls())
+    check.finish()
 
 
 def _judge(rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_pipeline.build.hashing import ALLELE_KEY
 from geno_pipeline.evaluation.benchmarks import SCORES
-from geno_pipeline.evaluation.layouts import aligned
+from geno_pipeline.evaluation.layouts import aligned, require_build
 
 _KEY = ("chrom", "pos", "ref", "alt")
 
@@ -56,13 +56,8 @@ def read_scores(path: Path, genome: Genome) -> pl.DataFrame:
     if taken := sorted(set(numbers) & _taken()):
         raise InputError(f"{path} calls a model {taken[0]}, which is a name of ours; rename that column")
     rows = aligned(text, genome)
-    n_wrong = int((rows["reason"] == "ref_mismatch").sum())
+    require_build(rows, genome, path, published="", few_rows=1)
     rows = rows.filter(pl.col("reason").is_null())
-    if n_wrong >= rows.height:  # a quarter of all bases agrees by chance
-        raise InputError(
-            f"{path}: {n_wrong} of its {table.height} rows have other bases than {genome.fasta}, {rows.height} fit; "
-            "expected a table of the same build"
-        )
     scores = [pl.col(name).cast(pl.Float64) for name in numbers]
     return rows.unique(ALLELE_KEY, keep="first", maintain_order=True).select(*ALLELE_KEY, *scores)
 

@@ -24,6 +24,7 @@ from data_contracts.checking import validate
 from geno_model.cli.score import app
 from geno_model.genomics.alleles import REASONS, RETAINED, to_alleles
 from geno_model.genomics.context import Context
+from geno_model.genomics.errors import WrongBuildError
 from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.score_vcf import ACCOUNTING_SOURCE, measure, score_vcf
@@ -257,16 +258,52 @@ def test_a_killed_run_leaves_nothing(release: TinyRelease, vcf: Path, out: Path)
     assert not list(out.iterdir())
 
 
+def snvs(
+    release: TinyRelease, positions: range, *, is_wrong: bool = False
+) -> list[tuple[str, int, str, str, list[str]]]:
+    """SNVs on chr1 whose REF is the FASTA's, or none of them."""
+    bases = release.genome().bases("chr1").tobytes().decode()
+    pairs = [(pos, bases[pos - 1], "ACGT"[("ACGT".index(bases[pos - 1]) + 1) % 4]) for pos in positions]
+    return [("1", pos, other, base, []) if is_wrong else ("1", pos, base, other, []) for pos, base, other in pairs]
+
+
 def test_another_build(release: TinyRelease, out: Path, tmp_path: Path, vcf: Path) -> None:
     other = write_fasta(tmp_path / "other.fa", seed=77)
-    genome = release.genome()
-    bases = genome.bases("chr1").tobytes().decode()
-    snvs = [("1", pos, bases[pos - 1], "ACGT"[("ACGT".index(bases[pos - 1]) + 1) % 4], []) for pos in range(1, 41)]
-    vcf.write_text(vcf_text(snvs))
+    vcf.write_text(vcf_text(snvs(release, range(1, 41))))
     line = fails(options(release, vcf, out / "a.vcf", fasta=other), out)
-    assert "of the first 40 alleles do not match" in line and "another genome build" in line
-    result = run(options(release, "-", out / "a.vcf", fasta=other), stdin=vcf.read_bytes())
+    assert "of 40 sites have another REF" in line and "another genome build" in line
+    vcf.write_text(vcf_text(snvs(release, range(1, 2))).replace("##contig=<ID=1>", "##contig=<ID=1,length=249250621>"))
+    line = fails(options(release, vcf, out / "a.vcf"), out)
+    assert "its header says that 1 has 249,250,621 bp (GRCh37), but chr1 has 12,000 bp in the FASTA" in line
+
+
+def test_another_build_from_the_middle_of_a_file_on(release: TinyRelease, out: Path, vcf: Path) -> None:
+    """More than half of the file fits, and its beginning was scored when the other build is met."""
+    vcf.write_text(vcf_text(snvs(release, range(1_000, 1_130)) + snvs(release, range(2_000, 2_120), is_wrong=True)))
+    line = fails(options(release, vcf, out / "a.vcf", receipt=out / "r.jsonl"), out)
+    assert "sites on chr1 from 0.00 Mb on have another REF" in line and "(after 250 records)" in line
+    result = run(options(release, "-", out / "a.vcf"), stdin=vcf.read_bytes())
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and not list(out.iterdir())
+    scorer, n_done = Scorer.from_release(release.model_dir, release.genome()), []
+    with pytest.raises(WrongBuildError):  # as from standard input: never read as a whole before
+        score_vcf(vcf, scorer, out / "a.vcf", chunk_bytes=1_000, chunk_records=20, progress=n_done.append)
+    assert 20 < max(n_done) < 230 and not list(out.iterdir())
+    with pytest.raises(WrongBuildError):
+        scorer.score(pl.DataFrame(snvs(release, range(1, 21), is_wrong=True), orient="row").select(
+            pl.col("column_0").alias("contig"), pl.col("column_1").alias("pos"), pl.col("column_2").alias("ref"),
+            pl.col("column_3").alias("alt"),
+        ))  # fmt: skip
+
+
+def test_the_summary_names_contigs_that_the_fasta_lacks(release: TinyRelease, out: Path, vcf: Path) -> None:
+    unknown = [(contig, 5, "A", "C,G", []) for contig in ("01", "01", "23", *map(str, range(30, 35)))]
+    vcf.write_text(vcf_text(snvs(release, range(2_000, 2_001)) + unknown))
+    result = CliRunner().invoke(app, options(release, vcf, out / "a.tsv"))
+    assert result.exit_code == 0
+    told = "alleles on contigs that the FASTA lacks: 01 (4), 23 (2), 30 (2), 31 (2), 32 (2), 2 more contigs (4)"
+    assert f"geno-score: {told}; it has chr1, chr2, chr3\n" in result.stderr
+    vcf.write_text(vcf_text(unknown))
+    assert told in fails(options(release, vcf, out / "b.tsv"), out, code=3)
 
 
 def test_an_empty_vcf_and_one_of_which_nothing_can_be_scored(release: TinyRelease, vcf: Path, out: Path) -> None:

@@ -113,7 +113,10 @@ def test_one_variant_that_cannot_be_scored_or_read(release: TinyRelease, out: Pa
         "reason": "symbolic", "explanation": REASONS["symbolic"], "clinvar_pathogenic": False,
         "model_id": release.model_id, "notice": "Research tool, not a clinical diagnostic.",
     }  # fmt: skip
-    assert result.stderr == "geno-score: the variant chr1:5:A:<DEL> could not be scored: symbolic\n"
+    assert (
+        result.stderr
+        == f"geno-score: the variant chr1:5:A:<DEL> could not be scored: symbolic: {REASONS['symbolic']}\n"
+    )
     for text in ("chr1:5:A", "", "rs123"):
         line = fails([*command, text], out, code=2)
         assert f"variant '{text}' cannot be read" in line and "expected contig:pos:ref:alt" in line

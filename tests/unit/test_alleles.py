@@ -16,13 +16,11 @@ from geno_model.genomics.alleles import (
     flag_duplicates,
     left_align,
     to_alleles,
-    wrong_build_message,
 )
 from geno_model.genomics.genome import Genome
-from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_pipeline.demo import DemoInputs, write_demo_inputs
 from tests.oracles.norm import DEMO_FILES, bcftools_norm, compare_demo, compare_file, compare_real
-from tests.shared_data import REAL_VCFS, SHARED, needs_shared_data, shared_genome
+from tests.shared_data import REAL_VCFS, needs_shared_data
 from tests.unit.demo_settings import SMALL
 
 #          0         1         2         3
@@ -179,7 +177,6 @@ def test_no_records(genome: Genome) -> None:
     alleles = to_alleles(records(), genome, mark_duplicates=True)
     assert alleles.is_empty() and alleles.schema == to_alleles(records(("chr1", 4, "C", "T")), genome).schema
     assert account(alleles, "test").is_empty()
-    assert wrong_build_message(alleles, genome, []) is None
 
 
 def test_left_align_of_known_alleles(genome: Genome) -> None:
@@ -197,26 +194,6 @@ def test_left_align_of_known_alleles(genome: Genome) -> None:
         ("chr2", 4, "AC", "A", 2, 1), ("chr1", 3, "G", "GCA", 1, 2), ("chr2", 1, "A", "T", 0, 3),
     ]  # fmt: skip
     assert left_align(frame.clear(), genome).columns == [*frame.columns, "edit_type"]
-
-
-def test_wrong_build_is_told_from_enough_alleles_only(genome: Genome) -> None:
-    right = [("chr1", pos, CHR1[pos - 1], "ACGT"["ACGT".index(CHR1[pos - 1]) - 1]) for pos in range(30, 50)]
-    wrong = [("chr1", pos, "ACGT"["ACGT".index(CHR1[pos - 1]) - 1], CHR1[pos - 1]) for pos in range(30, 50)]
-    assert wrong_build_message(to_alleles(records(*right), genome), genome, []) is None
-    assert wrong_build_message(to_alleles(records(*wrong[:19]), genome), genome, []) is None
-    assert wrong_build_message(to_alleles(records(*right, *wrong), genome), genome, []) is None  # exactly half
-    message = wrong_build_message(to_alleles(records(*right[1:], *wrong), genome), genome, [])
-    assert message is not None and "20 of the first 39" in message and "build" in message
-
-
-@needs_shared_data
-def test_another_build_is_told_from_real_data() -> None:
-    (chunk,) = read_vcf_chunks(SHARED / "grch37" / "clinvar.vcf.gz")
-    genome, other = shared_genome("grch37"), shared_genome("grch38")
-    assert wrong_build_message(to_alleles(chunk.lines, genome), genome, chunk.header) is None
-    early = chunk.lines.filter(pl.col("pos") < 990_000)  # the first Mb is all that the GRCh38 file holds of chr1
-    message = wrong_build_message(to_alleles(early, other), other, ["##reference=GRCh37"])
-    assert message is not None and "the FASTA is GRCh38 by its contig lengths, its header says GRCh37" in message
 
 
 @needs_shared_data

@@ -84,6 +84,7 @@ def test_gtf_and_gff3_give_the_same_table(genome: Genome, tmp_path: Path) -> Non
     assert labels == [("chr1", "T1", "ABC", "protein_coding"), ("chr1", "T2", "G2", "protein_coding")]
 
 
+# RefSeq's names without their versions, which are of sequences longer than those of this genome.
 LINES = (("exon", 101, 200, "."), ("CDS", 151, 200, "0"), ("exon", 301, 400, "."), ("CDS", 301, 337, "1"))
 GFF3_LINES = (*LINES[:3], ("CDS", 301, 340, "1"))  # its CDS holds the stop codon
 STOP = ("stop_codon", 338, 340, "0")
@@ -99,7 +100,7 @@ LAYOUTS = {
         (*LINES, STOP), "",
     ),
     "RefSeq GTF": (
-        "NC_000001.11", 'gene_id "ABC"; transcript_id "T1"; db_xref "GeneID:7"; gbkey "mRNA"; gene "ABC"; '
+        "NC_000001", 'gene_id "ABC"; transcript_id "T1"; db_xref "GeneID:7"; gbkey "mRNA"; gene "ABC"; '
         'product "made up"; transcript_biotype "mRNA"; exon_number "1";', (*LINES, STOP), "",
     ),
     "GENCODE GFF3": (
@@ -115,11 +116,11 @@ LAYOUTS = {
         "1|ensembl_havana|mRNA|101|400|.|+|.|ID=transcript:T1;Parent=gene:ENSG1;Name=ABC-201;biotype=protein_coding\n",
     ),
     "RefSeq GFF3": (
-        "NC_000001.11", "ID=exon-T1-1;Parent=rna-T1;Dbxref=GeneID:7,GenBank:T1;gbkey=mRNA;gene=ABC;transcript_id=T1",
+        "NC_000001", "ID=exon-T1-1;Parent=rna-T1;Dbxref=GeneID:7,GenBank:T1;gbkey=mRNA;gene=ABC;transcript_id=T1",
         GFF3_LINES,
-        "NC_000001.11|BestRefSeq|gene|101|400|.|+|.|ID=gene-ABC;Dbxref=GeneID:7;Name=ABC;gbkey=Gene;gene=ABC;"
+        "NC_000001|BestRefSeq|gene|101|400|.|+|.|ID=gene-ABC;Dbxref=GeneID:7;Name=ABC;gbkey=Gene;gene=ABC;"
         "gene_biotype=protein_coding\n"
-        "NC_000001.11|BestRefSeq|mRNA|101|400|.|+|.|ID=rna-T1;Parent=gene-ABC;Name=T1;gbkey=mRNA;gene=ABC\n",
+        "NC_000001|BestRefSeq|mRNA|101|400|.|+|.|ID=rna-T1;Parent=gene-ABC;Name=T1;gbkey=mRNA;gene=ABC\n",
     ),
 }  # fmt: skip
 
@@ -139,12 +140,12 @@ def test_one_transcript_is_the_same_in_all_published_layouts(genome: Genome, tmp
 
 def test_refseqs_gtf_names_transcripts_without_a_record_by_their_gene(genome: Genome, tmp_path: Path) -> None:
     gtf = """
-        NC_000001.11|BestRefSeq|gene|101|400|.|+|.|gene_id "ABC"; transcript_id ""; gbkey "Gene"; gene "ABC";
-        NC_000001.11|BestRefSeq|exon|101|400|.|+|.|gene_id "ABC"; transcript_id "NM_1.2"; transcript_biotype "mRNA";
-        NC_000001.11|BestRefSeq|CDS|151|270|.|+|0|gene_id "ABC"; transcript_id "NM_1.2"; gbkey "CDS"; gene "ABC";
-        NC_012920.1|RefSeq|CDS|11|40|.|+|0|gene_id "ND1"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND1";
-        NC_012920.1|RefSeq|CDS|51|79|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND2";
-        NC_012920.1|RefSeq|stop_codon|80|80|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gene "ND2";
+        NC_000001|BestRefSeq|gene|101|400|.|+|.|gene_id "ABC"; transcript_id ""; gbkey "Gene"; gene "ABC";
+        NC_000001|BestRefSeq|exon|101|400|.|+|.|gene_id "ABC"; transcript_id "NM_1.2"; transcript_biotype "mRNA";
+        NC_000001|BestRefSeq|CDS|151|270|.|+|0|gene_id "ABC"; transcript_id "NM_1.2"; gbkey "CDS"; gene "ABC";
+        NC_012920|RefSeq|CDS|11|40|.|+|0|gene_id "ND1"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND1";
+        NC_012920|RefSeq|CDS|51|79|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gbkey "CDS"; gene "ND2";
+        NC_012920|RefSeq|stop_codon|80|80|.|+|0|gene_id "ND2"; transcript_id "unknown_transcript_1"; gene "ND2";
     """
     genes = read_genes(write(tmp_path / "a.gtf", gtf), genome)
     assert rows(genes, "CDS") == [("ND1", 10, 40, "+"), ("ND2", 50, 80, "+"), ("NM_1.2", 150, 270, "+")]
@@ -157,13 +158,13 @@ def test_refseqs_gtf_names_transcripts_without_a_record_by_their_gene(genome: Ge
 
 def test_ncbi_names_split_stop_codons_and_shared_exons(genome: Genome, tmp_path: Path) -> None:
     text = """
-        NC_000001.11|RefSeq|gene|101|400|.|+|.|ID=gene-XYZ;Name=XYZ;gene=XYZ
-        NC_000001.11|RefSeq|mRNA|101|400|.|+|.|ID=rna-NM_1.2;Parent=gene-XYZ;Name=NM_1.2;gene=XYZ
-        NC_000001.11|RefSeq|exon|101|200|.|+|.|ID=exon-1;Parent=rna-NM_1.2,rna-NM_2.1
-        NC_000001.11|RefSeq|CDS|110|130|.|+|0|ID=cds-1;Parent=rna-NM_1.2
-        NC_000001.11|RefSeq|CDS|130|150|.|+|0|ID=cds-1;Parent=rna-NM_1.2
-        NC_012920.1|RefSeq|CDS|11|40|.|+|0|ID=cds-2;Parent=gene-ND1
-        NC_012920.1|RefSeq|gene|11|40|.|+|.|ID=gene-ND1;Name=ND1
+        NC_000001|RefSeq|gene|101|400|.|+|.|ID=gene-XYZ;Name=XYZ;gene=XYZ
+        NC_000001|RefSeq|mRNA|101|400|.|+|.|ID=rna-NM_1.2;Parent=gene-XYZ;Name=NM_1.2;gene=XYZ
+        NC_000001|RefSeq|exon|101|200|.|+|.|ID=exon-1;Parent=rna-NM_1.2,rna-NM_2.1
+        NC_000001|RefSeq|CDS|110|130|.|+|0|ID=cds-1;Parent=rna-NM_1.2
+        NC_000001|RefSeq|CDS|130|150|.|+|0|ID=cds-1;Parent=rna-NM_1.2
+        NC_012920|RefSeq|CDS|11|40|.|+|0|ID=cds-2;Parent=gene-ND1
+        NC_012920|RefSeq|gene|11|40|.|+|.|ID=gene-ND1;Name=ND1
     """
     genes = read_genes(write(tmp_path / "a.gff3", text), genome)
     assert rows(genes, "exon") == [("ND1", 10, 40, "+"), ("NM_1.2", 100, 200, "+"), ("NM_2.1", 100, 200, "+")]

@@ -92,9 +92,23 @@ def test_gzip_and_bgzip_read_as_plain(tmp_path: Path, small: Genome) -> None:
 
 
 def test_contig_names_of_other_sources(small: Genome) -> None:
-    assert [small.resolve(name) for name in ("chr1", "1", "NC_000001.11")] == ["chr1"] * 3
-    assert [small.resolve(name) for name in ("chrM", "M", "MT", "chrMT", "NC_012920.1")] == ["chrM"] * 5
+    assert [small.resolve(name) for name in ("chr1", "1", "NC_000001", "CM000663")] == ["chr1"] * 4
+    assert [small.resolve(name) for name in ("chrM", "M", "MT", "chrMT")] == ["chrM"] * 4
     assert [small.resolve(name) for name in ("2", "chr11", "X", "NC_000067.7", "chr", "")] == [None] * 6
+    # A version names a sequence of a known length, which neither of these is.
+    assert [small.resolve(name) for name in ("NC_000001.11", "CM000663.2", "NC_012920.1", "J01415.2")] == [None] * 4
+    assert [small.namesake(name) for name in ("NC_000001.11", "NC_012920.1", "2")] == ["chr1", "chrM", None]
+
+
+def test_letters_that_are_no_bases_are_kept_for_words(
+    small: Genome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "".join(small.letter("chr1", at) for at in range(16)) == "ACGTACGTNNRYKACG"
+    assert "".join(small.letter("chrM", at) for at in range(7)) == "GATTACA"  # behind it
+    monkeypatch.setattr(genome_module, "_BLOCK", 3)
+    again = Genome.open(write(tmp_path, FASTA.replace("GG", "gm"), "again.fa"), cache_dir=tmp_path / "cache")
+    assert "".join(again.letter("chr1", at) for at in range(16)) == "ACGTACGTNNRYKACG"
+    assert "".join(again.letter("scaffold_7", at) for at in range(6)) == "TTTTGM"
 
 
 def test_an_exact_name_wins_over_an_alias(tmp_path: Path) -> None:

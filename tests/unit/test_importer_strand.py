@@ -117,6 +117,37 @@ def test_the_wrong_build_is_refused(said: str, extra: list[Row], told: str, tmp_
     assert not run.out.exists()
 
 
+@pytest.mark.parametrize(
+    ("chrom", "first", "n_wrong", "told"),
+    [
+        ("2", 1_001, 1_000, "1,000 of 1,000 sites on chr2 from 0.00 Mb on"),
+        ("2", 3_001, 500, "500 of 500 sites on chr2"),  # the end of a contig
+        ("3", 1, 101, "101 of 200 sites on chr3"),
+        ("2", 1_001, 450, None),  # as many as an inversion has
+        ("3", 1, 100, None),
+    ],
+)
+def test_a_stretch_or_a_contig_of_another_build_is_refused(
+    chrom: str, first: int, n_wrong: int, told: str | None, tmp_path: Path
+) -> None:
+    """Homozygotes of a third base, on either strand, in 3,700 rows of which the others fit."""
+    fasta = write_genome(tmp_path / "g.fa", {"chr2": 3_500, "chr3": 200})
+    run = Importer(tmp_path, Genome.open(fasta, cache_dir=tmp_path / "cache"))
+    third = {"A": "C", "C": "A", "G": "A", "T": "G"}
+    rows = [("2", pos) for pos in range(1, 3_501)] + [("3", pos) for pos in range(1, 201)]
+    bad = {(chrom, pos) for pos in range(first, first + n_wrong)}
+    genotypes = [base(pos) if (name, pos) not in bad else third[base(pos)] for name, pos in rows]
+    export = text_23andme(
+        (f"rs{name}_{pos}", name, str(pos), letter * 2) for (name, pos), letter in zip(rows, genotypes, strict=True)
+    )
+    if told is None:
+        assert len(run(export)[0]) == n_wrong
+        return
+    with pytest.raises(ExportBuildError, match=told):
+        run(export)
+    assert not run.out.exists()
+
+
 def test_too_few_rows_to_tell_leave_it_to_the_header(tmp_path: Path) -> None:
     run = at("GRCh38", tmp_path)
     with pytest.raises(ExportBuildError, match="8 of 8 .* header says GRCh37"):

@@ -381,7 +381,7 @@ def build_rows(n_right: int, n_wrong: int) -> list[str]:
 
 
 def test_a_table_of_another_build_is_refused(tmp_path: Path, genome: Genome) -> None:
-    with pytest.raises(InputError, match=r"3 of 5 rows of .*table.csv do not match .*ref.fa.*FASTA of GRCh38"):
+    with pytest.raises(InputError, match=r"table.csv does not fit .*ref.fa: 3 of 5 sites .* FASTA of GRCh38"):
         read_benchmark(traitgym(tmp_path, [*build_rows(2, 3), "99 1 A C 1"]), genome)
     for n_right, n_wrong in ((3, 3), (1, 3), (0, 4)):  # no more than half, or too few to tell
         table = read_benchmark(traitgym(tmp_path, build_rows(n_right, n_wrong)), genome)

@@ -46,7 +46,7 @@ def test_an_indel_may_be_written_in_any_way(genome: Genome, tmp_path: Path) -> N
         ({"CADD": None, "Evo2": None}, "no column of numbers"),
         ({"label": [1, 0, 1, 0]}, "calls a model label, which is a name of ours"),
         ({"displacement": [1, 0, 1, 0]}, "calls a model displacement"),
-        ({"ref": ["T"] * 4}, "expected a table of the same build"),
+        ({"ref": ["T"] * 4}, "have another REF than the bases of the FASTA"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(

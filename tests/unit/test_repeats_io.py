@@ -91,3 +91,20 @@ def test_a_wrong_file_is_refused_in_one_line(genome: Genome, tmp_path: Path, lin
     with pytest.raises(InputError, match=message) as caught:
         read_repeats(path, genome)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+NO_REPEATS = "There were no repetitive sequences detected in /data/chr1.fa\n"
+OUT = "  463  13.0 0.6 1.7  chr1  10001 10468 (248945954) + (TAACCC)n Simple_repeat 1 471 (0) 1\n"
+
+
+def test_a_contig_without_repeats_is_an_empty_table(genome: Genome, tmp_path: Path) -> None:
+    """What RepeatMasker writes in place of its table; also as the first of several that were joined."""
+    (tmp_path / "none.out").write_text(NO_REPEATS)
+    found = read_repeats(tmp_path / "none.out", genome)
+    assert found.is_empty()
+    (tmp_path / "joined.out").write_text(NO_REPEATS + OUT)
+    joined = read_repeats(tmp_path / "joined.out", genome)
+    assert joined.rows() == [("1", 10_000, 10_468, "simple")] and joined.schema == found.schema
+    (tmp_path / "other.out").write_text("nothing was found\n")
+    with pytest.raises(InputError):
+        read_repeats(tmp_path / "other.out", genome)
