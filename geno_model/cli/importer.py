@@ -91,9 +91,12 @@ def import_genotypes(
     written or counted under one reason.
     """
     with one_line_errors(PROGRAM), no_network() as guard:
-        from geno_model.genomics.genome import Genome  # here, so that --help does not wait for polars
+        from rich.console import Console  # here, so that --help does not wait for polars
+
+        from geno_model.genomics.genome import Genome
         from geno_model.importing.import_export import check_paths, import_export
         from geno_model.importing.vcf_output import is_sample_name
+        from geno_model.progress import shown
         from geno_model.scoring.errors import OutputError
         from geno_model.scoring.vcf_io import require_writable
 
@@ -107,17 +110,21 @@ def import_genotypes(
         except OutputError as error:
             raise UsageError(str(error)) from None
         require_writable(output)
-        summary = import_export(
-            export,
-            Genome.open(fasta),
-            output,
-            sample=sample,
-            sample_name=sample_name,
-            strand=strand.value,
-            sex=sex.value,
-            all_sites=all_sites,
-            before=guard.check,
-        )
+        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+            work.begin("opening the reference (its first time takes longer)")
+            genome = Genome.open(fasta)
+            work.begin("importing")
+            summary = import_export(
+                export,
+                genome,
+                output,
+                sample=sample,
+                sample_name=sample_name,
+                strand=strand.value,
+                sex=sex.value,
+                all_sites=all_sites,
+                before=guard.check,
+            )
         if not quiet:
             _print_summary(summary, output, time.monotonic() - started)
 

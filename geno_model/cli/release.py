@@ -11,9 +11,6 @@ that opens a network connection.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +20,6 @@ from geno_model.cli import one_line_errors
 from geno_model.pipes import quiet_when_unread
 
 PROGRAM = "geno-release"
-_LINE_EVERY_S = 10.0
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -43,11 +39,23 @@ def fetch_encoder(
 ) -> None:
     """Download an encoder's weights, config and tokenizer, verified; a broken download is resumed."""
     with one_line_errors(PROGRAM):
+        from rich.console import Console
+
+        from geno_model.progress import shown
         from geno_model.release import fetch
 
         if repo is not None and revision is None:
             raise fetch.FetchError("--repo needs --revision: the pinned revision is one of Carbon-500M")
-        with _progress(quiet) as report:
+        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+            file_now = ""
+
+            def report(name: str, n_done_bytes: int, n_bytes: int) -> None:
+                nonlocal file_now
+                if name != file_now:
+                    file_now = name
+                    work.begin(name, n_bytes // 10**6, "MB")
+                work.at(n_done_bytes // 10**6)
+
             fetched = fetch.fetch_encoder(
                 to, repo or fetch.CARBON_REPO, revision or fetch.CARBON_REVISION, endpoint=endpoint, progress=report
             )
@@ -61,35 +69,6 @@ def main() -> None:
     """Entry point of the console script."""
     with quiet_when_unread():
         app()
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Something to call with (file, bytes there, bytes in all): a bar on a terminal, else a plain line now and then."""
-    if quiet:
-        yield lambda name, n_done, n_total: None
-    elif not sys.stderr.isatty():
-        yield _PlainProgress()
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None)
-            yield lambda name, n_done, n_total: bar.update(task, description=name, completed=n_done, total=n_total)
-
-
-class _PlainProgress:
-    """Lines such as `geno-release: model.safetensors: 120 of 1,010 MB`, at most one every ten seconds."""
-
-    def __init__(self) -> None:
-        self._told = time.monotonic()
-
-    def __call__(self, name: str, n_done: int, n_total: int) -> None:
-        if time.monotonic() - self._told >= _LINE_EVERY_S:
-            self._told = time.monotonic()
-            _say(f"{name}: {n_done / 1e6:,.0f} of {n_total / 1e6:,.0f} MB")
 
 
 def _say(line: str) -> None:

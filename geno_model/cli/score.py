@@ -16,7 +16,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from geno_model.scoring.scorer import Scorer
 
 PROGRAM = "geno-score"
-_LINE_EVERY_S = 10.0
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -218,21 +217,28 @@ def _score_file(
     batch_size: int,
     quiet: bool,
 ) -> None:
+    from rich.console import Console
+
     from geno_model.genomics.genome import Genome
+    from geno_model.progress import shown
     from geno_model.scoring.regions import Regions
     from geno_model.scoring.score_vcf import is_stream, measure, score_vcf
 
     started = time.monotonic()
     paths.check()
-    genome = Genome.open(paths.fasta)
-    within = Regions.read(regions, paths.regions_file, genome)
-    size = None if is_stream(paths.vcf) else measure(paths.vcf, genome, within)
-    scorer = how.scorer(genome)
-    with _progress(size.n_alleles if size else None, quiet) as show:
+    with shown(Console(stderr=True), _say, quiet=quiet) as work:
+        work.begin("opening the reference (its first time takes longer)")
+        genome = Genome.open(paths.fasta)
+        within = Regions.read(regions, paths.regions_file, genome)
+        work.begin("reading the VCF")
+        size = None if is_stream(paths.vcf) else measure(paths.vcf, genome, within)
+        work.begin("loading the model")
+        scorer = how.scorer(genome)
+        work.begin("scoring", size.n_alleles if size else None, "alleles")
 
         def tell(n_done: int) -> None:
             guard.check()
-            show(n_done)
+            work.at(n_done)
 
         with _told_how_to_go_on(paths.output):
             summary = score_vcf(
@@ -280,56 +286,6 @@ def main() -> None:
 
 def _stop(signum: int, _frame: object) -> None:
     raise SystemExit(128 + signum)
-
-
-@contextmanager
-def _progress(n_total: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Something to call with the number of alleles done: a bar on a terminal, else a plain line now and then."""
-    if quiet:
-        yield lambda n_done: None
-    elif not sys.stderr.isatty():
-        yield _PlainProgress(n_total)
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-        rate_column = TextColumn("{task.fields[rate]}")
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            rate_column,
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task: TaskID = bar.add_task("scoring", total=n_total, rate="")
-            started = time.monotonic()
-
-            def update(n_done: int) -> None:
-                rate = n_done / max(time.monotonic() - started, 1e-9)
-                bar.update(task, completed=n_done, rate=f"{rate:,.1f} alleles/s")
-
-            yield update
-
-
-class _PlainProgress:
-    """Lines such as `geno-score: 1,200 of 5,000 alleles, 35.1/s, 108 s left`, at most one every ten seconds."""
-
-    def __init__(self, n_total: int | None) -> None:
-        self._n_total = n_total
-        self._started = self._told = time.monotonic()
-
-    def __call__(self, n_done: int) -> None:
-        now = time.monotonic()
-        if now - self._told < _LINE_EVERY_S:
-            return
-        self._told = now
-        rate = n_done / (now - self._started)
-        line = f"{n_done:,} alleles, {rate:,.1f}/s"
-        if self._n_total is not None:
-            left = (self._n_total - n_done) / rate if rate else float("inf")
-            line = f"{n_done:,} of {self._n_total:,} alleles, {rate:,.1f}/s, {left:,.0f} s left"
-        _say(line)
 
 
 def _print_summary(summary: ScoreSummary, seconds: float) -> None:

@@ -58,18 +58,22 @@ def verify(
             raise UsageError("--rerun scores again, for which it needs --vcf and --fasta")
         if str(vcf) == "-":
             raise UsageError("--vcf must be a file: standard input cannot be read twice")
-        from geno_model.scoring import verify as work  # here, so that --help does not wait for PyTorch
+        from rich.console import Console  # here, so that --help does not wait for PyTorch
 
-        inputs = work.Inputs(vcf, fasta) if vcf and fasta else None
-        verdict = work.verify(
-            receipt,
-            model_dir,
-            output=output,
-            inputs=inputs,
-            rerun=rerun,
-            encoder_dir=encoder_dir,
-            progress=lambda n_done: guard.check(),
-        )
+        from geno_model.progress import shown
+        from geno_model.scoring import verify as verification
+
+        inputs = verification.Inputs(vcf, fasta) if vcf and fasta else None
+        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+            work.begin("comparing", None, "receipts")
+
+            def tell(n_done: int) -> None:
+                guard.check()
+                work.at(n_done)
+
+            verdict = verification.verify(
+                receipt, model_dir, output=output, inputs=inputs, rerun=rerun, encoder_dir=encoder_dir, progress=tell
+            )
         guard.check()
         for line in verdict.lines:
             _say(line)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from geno_model.cli.score import app
 from geno_model.encoder.carbon import EncoderSettingsError, require_same_numbers
+from geno_model.files import sweep
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
 from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning
@@ -42,7 +43,8 @@ scorer = Scorer.from_release(model_dir, Genome.open(fasta))
 def progress(n_done):
     if n_done >= 9:
         os.kill(os.getpid(), signal.SIGKILL)
-score_vcf(vcf, scorer, Path(output), chunk_records=3, progress=progress)
+options = dict(report=Path(output + ".html"), receipt=Path(output + ".jsonl"))
+score_vcf(vcf, scorer, Path(output), chunk_records=3, resume=False, progress=progress, **options)
 """
 
 
@@ -271,9 +273,11 @@ def test_threads_change_no_score(release: TinyRelease, vcf: Path, out: Path) -> 
 # Going on after a kill
 
 
-def go_on(release: TinyRelease, vcf: Path, output: Path, *, resume: bool, heads: Heads = DEFAULT_HEADS) -> ScoreSummary:
+def go_on(
+    release: TinyRelease, vcf: Path, output: Path, *, resume: bool | None, heads: Heads = DEFAULT_HEADS, **options: Path
+) -> ScoreSummary:
     scorer = Scorer.from_release(release.model_dir, Genome.open(release.fasta), heads=heads)
-    return score_vcf(vcf, scorer, output, chunk_records=3, resume=resume)
+    return score_vcf(vcf, scorer, output, chunk_records=3, resume=resume, **options)
 
 
 KEYWORDS = dict(score_vcf.__kwdefaults__ or {})
@@ -290,10 +294,10 @@ def interrupt_after(n_alleles: int) -> Callable[[object, int], None]:
 
 
 def kill_one(release: TinyRelease, vcf: Path, output: Path) -> None:
-    """A run that is killed, without a chance to clean up, when three chunks are done."""
+    """A run with report and receipts that is killed, without a chance to clean up, when three chunks are done."""
     arguments = [str(part) for part in (release.model_dir, release.fasta, vcf, output)]
     assert subprocess.run([sys.executable, "-c", KILLED, *arguments]).returncode == -signal.SIGKILL
-    assert not output.exists() and parts_folder(output).is_dir()
+    assert not output.exists() and len(list(parts_folder(output).glob("*.parquet"))) in (2, 3)
 
 
 @pytest.mark.parametrize("suffix", [".vcf.gz", ".tsv"])
@@ -301,29 +305,31 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(
     release: TinyRelease, vcf: Path, out: Path, suffix: str
 ) -> None:
     whole, killed = out / f"whole{suffix}", out / f"killed{suffix}"
-    expected = go_on(release, vcf, whole, resume=False)
+    expected = go_on(release, vcf, whole, resume=None)
     kill_one(release, vcf, killed)
-    summary = go_on(release, vcf, killed, resume=True)
+    beside = {name: out / f"{killed.name}.{end}" for name, end in (("report", "html"), ("receipt", "jsonl"))}
+    summary = go_on(release, vcf, killed, resume=True, **beside)
     assert any(note.startswith(("2 of 7 chunks", "3 of 7 chunks")) for note in summary.notes), summary.notes
     assert killed.read_bytes() == whole.read_bytes()
     assert summary.accounting.equals(
         expected.accounting
     ) and summary.pathogenic == expected.pathogenic == KnownPathogenic(n_carried=1)
     left = {path.name for path in out.iterdir() if not path.name.endswith(".tbi")}
-    assert left == {whole.name, killed.name}  # nor is anything of the killed run
+    assert left == {whole.name, killed.name, *(path.name for path in beside.values())}  # nothing of the killed run
 
 
 def test_going_on_with_something_else_is_refused(release: TinyRelease, vcf: Path, out: Path) -> None:
     output = out / "a.tsv"
     kill_one(release, vcf, output)
-    with pytest.raises(ResumeError, match=r"another run \(heads differ\)"):
-        go_on(release, vcf, output, resume=True, heads=Heads(displacement=False))
-    kill_one(release, vcf, output)
+    kept = sorted(parts_folder(output).iterdir())
+    for resume in (True, None):
+        with pytest.raises(ResumeError, match=r"chunks of another run \(heads differ\), which was interrupted"):
+            go_on(release, vcf, output, resume=resume, heads=Heads(displacement=False))
     records = every_kind(release.genome())
     vcf.write_text(vcf_text([records[1], records[0], *records[2:]]))
-    with pytest.raises(ResumeError, match="its records differ; run again without --resume"):
+    with pytest.raises(ResumeError, match="its records differ; give that input, or discard its scores with --restart"):
         go_on(release, vcf, output, resume=True)
-    assert [path.name for path in out.iterdir()] == [".a.tsv.parts"]  # what was done is not thrown away for that
+    assert sorted(parts_folder(output).iterdir()) == kept  # what was done is not thrown away for that
 
 
 def test_an_interrupted_run_says_how_to_go_on(
@@ -340,9 +346,19 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert result.exit_code == 0 and "1 of 7 chunks were done before" in result.stderr, result.stderr
 
 
-def test_without_resume_a_run_begins_anew(release: TinyRelease, vcf: Path, out: Path) -> None:
+def test_what_is_kept_of_a_run_is_discarded_only_when_told(release: TinyRelease, vcf: Path, out: Path) -> None:
     output = out / "a.tsv"
     kill_one(release, vcf, output)
+    kept = sorted(parts_folder(output).iterdir())
+    with pytest.raises(ResumeError, match="chunks of this run, which was interrupted; continue it with --resume, or"):
+        go_on(release, vcf, output, resume=None)
+    sweep(out)
+    line = fails(options(release, vcf, output), out)  # the same, with chunks of another size
+    assert "of another run (chunk differ), which was interrupted; finish that run with --resume, discard" in line
+    assert sorted(parts_folder(output).iterdir()) == kept
+    result = CliRunner().invoke(app, [*options(release, vcf, output), "--restart"])
+    assert result.exit_code == 0 and output.is_file() and not parts_folder(output).exists(), result.stderr
+    kill_one(release, vcf, output := out / "c.tsv")
     summary = go_on(release, vcf, output, resume=False)
     assert summary.n_alleles == 21 and not any("chunks" in note for note in summary.notes)
     assert go_on(release, vcf, out / "b.tsv", resume=True).notes == ("0 of 7 chunks were done before",)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-import signal
-import subprocess
-import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from geno_model import files
-from geno_model.files import replacing_file, replacing_folder, sweep
+from geno_model.files import remove_folder, replacing_file, replacing_folder, sweep
+from tests.killing import killed_before
 
 LEFTOVERS = ".*.geno-tmp"
 
@@ -60,46 +61,22 @@ def test_a_folder_replaces_a_full_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.glob(LEFTOVERS))
 
 
-_KILLED_AT = """
-import os, signal, sys
-from pathlib import Path
-from geno_model import files
-folder, at, can_exchange = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
-if not can_exchange:
-    files._exchange = lambda first, second: False
-calls = 0
-def watched(function):
-    def call(*args, **kwargs):
-        global calls
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        calls += 1
-        return function(*args, **kwargs)
-    return call
-for name in ("_flush", "_exchange", "_remove", "lock"):
-    setattr(files, name, watched(getattr(files, name)))
-os.replace = watched(os.replace)
-with files.replacing_folder(folder) as temporary:
-    (temporary / "a").write_text("new")
-    (temporary / "b").write_text("new")
-print(calls)
-"""
-
-
 @pytest.mark.parametrize("can_exchange", [True, False])
-def test_killed_before_any_of_its_steps_a_replacement_leaves_one_whole_folder(tmp_path: Path, can_exchange: bool):
-    path = tmp_path / "checkpoint"
+def test_killed_before_any_of_its_steps_a_replacement_leaves_one_whole_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+):
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    path, seen = tmp_path / "checkpoint", set()
 
-    def run(at: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", _KILLED_AT, str(path), str(at), str(can_exchange)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-
-    at, seen = 0, set()
-    while True:
+    def write(text: str) -> None:
         with replacing_folder(path) as temporary:
             for name in ("a", "b"):
-                (temporary / name).write_text("old")
-        done = run(at)
+                (temporary / name).write_text(text)
+
+    for step in count():
+        write("old")
+        is_killed = killed_before(step, lambda: write("new"))
         if can_exchange:  # at every moment; without, the next to write here puts it back
             assert path.is_dir()
         sweep(tmp_path)
@@ -107,22 +84,44 @@ def test_killed_before_any_of_its_steps_a_replacement_leaves_one_whole_folder(tm
         contents = {(path / name).read_text() for name in ("a", "b")}
         assert len(contents) == 1
         seen |= contents
-        if done.returncode == 0:
+        if not is_killed:
             break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        at += 1
-    assert seen == {"old", "new"} and at >= 6
+    assert seen == {"old", "new"} and step >= 15
+
+
+def test_killed_before_any_of_its_steps_a_removal_leaves_the_whole_folder_or_nothing(tmp_path: Path):
+    path, seen = tmp_path / "partial", set()
+    for step in count():
+        path.mkdir(exist_ok=True)
+        for name in ("a", "b"):
+            (path / name).touch()
+        is_killed = killed_before(step, lambda: remove_folder(path))
+        sweep(tmp_path)
+        left = [found.name for found in tmp_path.rglob("*")]
+        assert sorted(left) in ([], ["a", "b", "partial"])
+        seen.add(len(left))
+        if not is_killed:
+            break
+    assert seen == {0, 3} and not left
+    remove_folder(path)  # where there is none, nothing is done
+
+
+def test_of_two_who_make_the_same_folder_the_first_can_be_kept(tmp_path: Path):
+    with replacing_folder(tmp_path / "cache", overwrite=False) as slow:
+        (slow / "slow").touch()
+        with replacing_folder(tmp_path / "cache", overwrite=False) as fast:
+            (fast / "fast").touch()
+    assert [found.name for found in tmp_path.rglob("*")] == ["cache", "fast"]
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path: Path):
-    script = (
-        "import sys, os, signal; from pathlib import Path; from geno_model.files import replacing_file\n"
-        "with replacing_file(Path(sys.argv[1])) as t:\n t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "r.jsonl")], cwd=Path(__file__).parents[2])
-    assert len(list(tmp_path.glob(LEFTOVERS))) == 1
-    with replacing_file(tmp_path / "another") as temporary:
-        temporary.touch()
+    def write(name: str) -> None:
+        with replacing_file(tmp_path / name) as temporary:
+            temporary.write_text("half")
+
+    assert killed_before(5, lambda: write("r.jsonl"))
+    assert [found.name for found in tmp_path.rglob("r.jsonl")] and len(list(tmp_path.glob(LEFTOVERS))) == 1
+    write("another")
     assert [found.name for found in tmp_path.iterdir()] == ["another"]
 
 
@@ -133,6 +132,20 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path: Path):
             fast.write_text("fast")
         sweep(tmp_path)
     assert (tmp_path / "slow").read_text() == "slow"
+
+
+def test_where_a_file_system_has_no_locks_files_are_written_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with replacing_file(tmp_path / "slow") as slow:
+        slow.write_text("slow")
+        with replacing_file(tmp_path / "fast") as fast:
+            fast.write_text("fast")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["fast", "slow"]
 
 
 def test_a_folder_that_may_not_be_written_to_is_told_at_once(tmp_path: Path):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from geno_model.genomics import genome as genome_module
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import NO_WINDOW, Genome, context_margin_bp, grid_windows, most_central
+from tests.killing import killed_before
 from tests.shared_data import SHARED, needs_shared_data, shared_genome
 
 FASTA = ">chr1 the first\nACGTacgt\nNNrykACG\n\n>chrM\nGATTACA\n>empty\n>scaffold_7\r\nTTTT\r\nGG"
@@ -176,6 +177,19 @@ def test_cache_place_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("GENO_CACHE", str(tmp_path / "elsewhere"))
     Genome.open(write(tmp_path, FASTA))
     assert len(list((tmp_path / "elsewhere" / "genomes").iterdir())) == 1
+
+
+def test_what_a_killed_build_left_is_removed_when_any_genome_of_the_cache_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    known, other = write(tmp_path, FASTA), write(tmp_path / "other", FASTA + "A")
+    Genome.open(known, cache_dir=tmp_path / "cache")
+    step, genomes = 0, tmp_path / "cache" / "genomes"
+    while not list(genomes.rglob("genome.json"))[1:]:  # until it is killed with all of its files written
+        assert killed_before(step, lambda: Genome.open(other, cache_dir=tmp_path / "cache"))
+        step += 1
+    assert len(list(genomes.iterdir())) == 2
+    Genome.open(known, cache_dir=tmp_path / "cache")
+    assert len(list(genomes.iterdir())) == 1
 
 
 def test_builds_at_once_agree(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(tmp_path: Path, built: 
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (store / CONTIG / ".00006.parquet.1.tmp").write_bytes(b"half a fi")  # what a kill in the middle of a write leaves
+    half = store / CONTIG / ".00006.parquet.1.geno-tmp"  # what a kill in the middle of a write leaves
+    half.mkdir()
+    (half / "00006.parquet").write_bytes(b"half a fi")
     whole = {name: raw for name, raw in files_of(store).items() if name.endswith(".parquet")}
     kept = build(tmp_path, 7).n_shards_kept
     assert kept == len(whole)

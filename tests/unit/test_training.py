@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from geno_model.files import replacing_folder
 from geno_model.genomics.edits import EditType
 from geno_model.predictor.world_model import WorldModel, model_config
+from geno_model.training import loop
 from geno_model.training.balance import naive_losses, row_sampler
 from geno_model.training.batches import BatchSource
-from geno_model.training.checkpoint import ResumeError, partial_folder
+from geno_model.training.checkpoint import Progress, ResumeError, load_progress, partial_folder, save_progress
 from geno_model.training.first_order import PENALTIES, ridge, solve_first_order
 from geno_model.training.loop import Ranks, TrainingSettings, Watchers, predict_table, train
 from geno_model.training.objective import last_step, raw_loss, skill
@@ -26,6 +31,7 @@ from geno_model.training.schedule import adamw, wsd
 from geno_model.training.state_store import StateStore, read_states
 from geno_model.training.step import batch_loss
 from geno_pipeline.build.states import build_states
+from tests.killing import killed_before
 from tests.unit.encoders import tiny_encoder
 from tests.unit.training_rows import random_genome, rows_of_edits
 
@@ -187,6 +193,66 @@ def killed_after(states: Path, folder: Path, settings: TrainingSettings, step: i
     )
     arguments = [sys.executable, "-c", program, str(states), str(folder), json.dumps(asdict(settings))]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+
+
+def test_killed_at_any_step_of_saving_one_of_two_states_is_whole(tmp_path: Path) -> None:
+    folder, identity, seen = tmp_path / "checkpoint", {"dataset": "a"}, set()
+
+    def state(value: float) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        """Weights and moments of one value."""
+        model = torch.nn.Linear(3, 2)
+        optimiser = adamw(model, 1e-3)
+        for parameter in model.parameters():
+            parameter.data.fill_(value)
+            optimiser.state[parameter] = {"exp_avg": torch.full_like(parameter, value)}
+        return model, optimiser
+
+    def save(step: int) -> None:
+        save_progress(folder, *state(step), Progress(step, history=[{"step": step}]), identity)
+
+    for number in count():
+        save(1)
+        is_killed = killed_before(number, lambda: save(2))
+        model, optimiser = state(0)
+        step = load_progress(folder, model, optimiser, identity).step
+        for parameter in model.parameters():
+            assert (parameter == step).all() and (optimiser.state[parameter]["exp_avg"] == step).all()
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.partial"]
+        seen.add(step)
+        if not is_killed:
+            break
+    assert seen == {1, 2} and step == 2
+
+
+def test_killed_at_any_step_of_its_end_a_run_is_resumed_to_the_same_bytes(
+    states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end: the checkpoint is written in the place of an older one, and the unfinished run is removed."""
+    store, settings = StateStore(states), replace(SETTINGS, n_steps=2, save_every=1)
+    written: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(loop, "_write_checkpoint", lambda *of: written.append(of))
+    train(store, settings, tmp_path / "killed")  # all but the end
+    monkeypatch.undo()
+    train(store, settings, tmp_path / "whole")
+    shutil.copytree(partial_folder(tmp_path / "killed"), tmp_path / "begun")
+    left: set[tuple[bool, bool]] = set()
+    for number in count():
+        if not partial_folder(tmp_path / "killed").exists():
+            shutil.copytree(tmp_path / "begun", partial_folder(tmp_path / "killed"))
+        with replacing_folder(tmp_path / "killed") as older:
+            (older / "model.json").touch()
+        if not killed_before(number, lambda: loop._write_checkpoint(*written[0])):
+            break
+        is_new = (tmp_path / "killed" / "training.json").exists()
+        case = is_new, partial_folder(tmp_path / "killed").exists()
+        assert case != (False, False)
+        if case not in left:  # the others are no different
+            train(store, settings, tmp_path / "killed")
+            for name in FILES:
+                assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+            assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "killed", "whole"]
+        left.add(case)
+    assert left == {(False, True), (True, True), (True, False)}
 
 
 @pytest.mark.slow
