@@ -92,10 +92,10 @@ def pathogenic(genome: Genome) -> pl.DataFrame:
     return pl.DataFrame({"contig": [f"chr{contig}"], "pos": [pos], "ref": [ref], "alt": [alt]})
 
 
-def build_release(folder: Path, policy: WindowPolicy = "most_central") -> TinyRelease:
-    """Write FASTA and release (with its encoder) below `folder`."""
+def build_release(folder: Path, policy: WindowPolicy = "most_central", given: Path | None = None) -> TinyRelease:
+    """Write FASTA and release (with its encoder) below `folder`. given: a FASTA to use; nothing is pathogenic then."""
     folder.mkdir(parents=True, exist_ok=True)
-    fasta, cache = write_fasta(folder / "ref.fa"), folder / "cache"
+    fasta, cache = given or write_fasta(folder / "ref.fa"), folder / "cache"
     genome = Genome.open(fasta, cache_dir=cache)
     model_dir = folder / "release"
     model_dir.mkdir()
@@ -106,7 +106,8 @@ def build_release(folder: Path, policy: WindowPolicy = "most_central") -> TinyRe
     Context.build(None, None, genome, edges).save(model_dir / "context")
     config = ReleaseConfig(encoder.contract, edges, policy)
     write_calibration(calibrate(scores, edges), model_dir / CALIBRATION, encoder.contract, edges, policy)
-    pathogenic(genome).write_parquet(model_dir / PATHOGENIC)
+    if given is None:
+        pathogenic(genome).write_parquet(model_dir / PATHOGENIC)
     write_config(model_dir, config, {"profile": "test"})
     return TinyRelease(model_dir, fasta, cache, write_manifest(model_dir))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 import yaml
@@ -32,24 +35,92 @@ def tiny_profile(folder: Path) -> Path:
     return path
 
 
-def run(profile: Path, job: str) -> subprocess.CompletedProcess[str]:
+def start(profile: Path, job: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
     command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(profile), "--job", job]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(profile: Path, job: str) -> str:
+    """Run a job to its end; what it said."""
+    process = start(profile, job)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def stopped(profile: Path, job: str, signum: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a run when its first asset is done: exit code, and what it said after that."""
+    process = start(profile, job)
+    assert process.stderr
+    said: list[str] = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("done"):
+            break
+    else:
+        pytest.fail("".join(said))
+    process.send_signal(signum)
+    rest = process.stderr.read()
+    return process.wait(), rest
+
+
+class Story:
+    """Storage of a run without a break, and of one that was stopped thrice, with what was said."""
+
+    def __init__(self, whole: Path, broken: Path) -> None:
+        self.whole, self.broken = whole / "data", broken / "data"
+        for job in ("build_dataset", "train_model"):
+            run(tiny_profile(whole), job)
+        profile = tiny_profile(broken)
+        self.terminal_closed = stopped(profile, "build_dataset", signal.SIGHUP)
+        self.killed = stopped(profile, "build_dataset", signal.SIGKILL)
+        self.resumed = run(profile, "build_dataset")
+        self.ctrl_c = stopped(profile, "train_model", signal.SIGINT)
+        self.at_last = run(profile, "train_model")
 
 
 @pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The storage of two runs from scratch."""
-    roots = []
-    for name in ("first", "second"):
-        folder = tmp_path_factory.mktemp(name)
-        profile = tiny_profile(folder)
-        for job in ("build_dataset", "train_model"):
-            done = run(profile, job)
-            assert done.returncode == 0, done.stderr
-        roots.append(folder / "data")
-    return roots
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return Story(tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken"))
+
+
+@pytest.fixture(scope="module")
+def two_runs(story: Story) -> list[Path]:
+    """The storage of two runs from scratch, the second of which was stopped on the way."""
+    return [story.whole, story.broken]
+
+
+def test_a_stopped_run_is_resumed_and_says_so(story: Story) -> None:
+    code, said = story.ctrl_c
+    assert code == 130 and "Traceback" not in said
+    assert "train_model: interrupted; the " in said and "The same command resumes there" in said
+    assert story.terminal_closed == (130, "")  # nobody is there to be told
+    assert story.killed[0] == -signal.SIGKILL
+    assert re.search(
+        r"resuming: the last run \(build_dataset, [-\d]+ [\d:]+\) was killed; what it made is kept", story.resumed
+    )
+    assert "resuming: the last run (train_model, " in story.at_last
+    for said in (story.resumed, story.at_last):
+        n_current, n_all = map(int, re.findall(r"(\d+) of (\d+) assets are up to date", said)[0])
+        assert 0 < n_current < n_all
+
+
+def test_no_run_stays_alive_in_the_history_and_all_are_found_by_the_ui(story: Story) -> None:
+    settings = {"GENO_RUNS": str(story.broken / "dagster"), "DAGSTER_HOME": str(REPOSITORY / "dagster_home")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        with dg.DagsterInstance.get() as instance:
+            module = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+            # What the pages of a code location and of its jobs ask for.
+            runs = instance.get_runs(filters=dg.RunsFilter(tags={".dagster/repository": f"__repository__@{module}"}))
+    assert len(runs) == 5
+    assert all(run.remote_job_origin and run.remote_job_origin.location_name == module for run in runs)
+    assert {run.status.value for run in runs} == {"SUCCESS", "FAILURE"}
+    assert [run.status.value for run in runs].count("FAILURE") == 3
 
 
 def test_two_runs_from_scratch_give_the_same_bytes(two_runs: list[Path]) -> None:
