@@ -93,9 +93,7 @@ def stopped_by_any_signal() -> Iterator[None]:
 
     def stop(signum: int, _frame: object) -> None:
         if signum == signal.SIGHUP:  # the terminal is gone: whatever is still said goes nowhere
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
+            sys.stdout = sys.stderr = open(os.devnull, "w")
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGHUP, signal.SIGTERM)}

@@ -184,14 +184,14 @@ def _require_no_vcf(line: str, name: str) -> None:
 
 
 def _split_preamble(lines: pl.Series, name: str) -> tuple[list[str], pl.Series]:
-    """The lines from `[Header]` to `[Data]`, and those behind them."""
-    first = lines.str.strip_chars("\t,; ").str.to_lowercase()
-    if first[0] != "[header]":
-        return [], lines
-    n_lines = first.index_of("[data]")
-    if n_lines is None:
-        raise ExportError(f"{name} begins with [Header] and has no [Data]; {_EXPECTED}; copy or download it again")
-    return lines[:n_lines].to_list(), lines[n_lines + 1 :]
+    """The lines up to `[Data]`, if there is such a line, and those behind it."""
+    marks = lines.str.strip_chars("\t,; ").str.to_lowercase()
+    n_lines = marks.index_of("[data]")
+    if n_lines is not None:
+        return lines[:n_lines].to_list(), lines[n_lines + 1 :]
+    if marks.index_of("[header]") is not None:
+        raise ExportError(f"{name} has a [Header] and no [Data]; {_EXPECTED}; copy or download it again")
+    return [], lines
 
 
 def _of_sample(rows: pl.DataFrame, sample: str | None, name: str) -> pl.DataFrame:

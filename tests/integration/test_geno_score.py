@@ -25,6 +25,7 @@ from geno_model.cli.score import app
 from geno_model.genomics.alleles import REASONS, RETAINED, to_alleles
 from geno_model.genomics.context import Context
 from geno_model.genomics.errors import WrongBuildError
+from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.score_vcf import ACCOUNTING_SOURCE, measure, score_vcf
@@ -176,6 +177,26 @@ def test_the_accounting_is_a_table_that_sums_to_what_was_read(release: TinyRelea
     assert summary.accounting["n_alleles"].sum() == summary.n_alleles == STATUSES == measure(vcf, genome).n_alleles
     assert summary.n_scored + sum(summary.reasons.values()) == STATUSES
     assert summary.reasons["out_of_range"] == 3
+
+
+def test_plinks_codes_of_chromosomes_are_read_and_told_once(release: TinyRelease, out: Path) -> None:
+    fasta = write_fasta(out / "x.fa", contigs={"chrX": 8_000})
+    genome = Genome.open(fasta, cache_dir=out / "cache")
+    rows = [
+        (code, pos, genome.window("chrX", pos - 1, pos).tobytes().decode())
+        for code, pos in (("23", 4000), ("25", 4010))
+    ]
+    rows += [("26", 5, "A"), ("chr23", 4020, genome.window("chrX", 4019, 4020).tobytes().decode())]
+    lines = [f"{code}\t{pos}\t.\t{ref}\t{'C' if ref == 'A' else 'A'}\t.\t.\t.\n" for code, pos, ref in rows]
+    (out / "plink.vcf").write_text(VCF_HEADER + "".join(lines))
+    scorer = Scorer.from_release(release.model_dir, genome)
+    summary = score_vcf(out / "plink.vcf", scorer, out / "a.tsv")
+    assert summary.n_scored == 3 and summary.reasons["contig_unknown"] == 1
+    codes = "contigs that the FASTA lacks are read by PLINK's codes: 23 as chrX, 25 as chrX (pseudo-autosomal)"
+    assert summary.notes.count(codes) == 1
+    table = pl.read_csv(out / "a.tsv", separator="\t", schema=TABLE_SCHEMA)
+    assert table["chrom"].to_list() == ["23", "25", "26", "chr23"]  # as the VCF writes them
+    assert table["norm_contig"].to_list() == ["chrX", "chrX", None, "chrX"]
 
 
 def test_standard_input_and_a_pipe(release: TinyRelease, vcf: Path, out: Path) -> None:

@@ -295,7 +295,7 @@ def test_one_of_several_samples_is_chosen_by_id_or_number(run: Importer) -> None
 
 
 def test_a_preamble_without_data_is_refused(run: Importer) -> None:
-    with pytest.raises(ExportError, match=r"begins with \[Header\] and has no \[Data\]"):
+    with pytest.raises(ExportError, match=r"has a \[Header\] and no \[Data\]"):
         run(text_illumina(ROWS).replace("[Data]", "[Manifest]"))
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from geno_model.cli.importer import app
 from geno_model.genomics.vcf_reader import read_vcf_chunks
-from tests.unit.exports import HEADER_23ANDME, Row, text_23andme, write_genome
+from tests.unit.exports import HEADER_23ANDME, Row, text_23andme, text_illumina, write_genome
 
 ROWS: list[Row] = [
     ("rs777001", "1", "2", "CT"),
@@ -198,6 +198,18 @@ def test_bad_exports_are_one_line(name: str, fasta: Path, out: Path) -> None:
     export = out.parent / "export.txt"
     export.write_bytes(content())
     assert told in fails(options(export, fasta, out / "me.vcf.gz"), out, code)
+
+
+def test_a_sample_and_a_sex_are_chosen(fasta: Path, out: Path) -> None:
+    export = out.parent / "report.txt"
+    export.write_text("# build 37\n" + text_illumina(ROWS, samples=["Ada", "Bob"]))
+    line = fails(options(export, fasta, out / "me.vcf"), out)
+    assert "holds 2 samples; choose one with --sample" in line and "Ada" not in line and "Bob" not in line
+    result = CliRunner().invoke(app, options(export, fasta, out / "me.vcf", "--sample", "2", "--sex", "female"))
+    assert result.exit_code == 0 and "6 rows read (Illumina, tab-separated" in result.stderr, result.stderr
+    assert "Ada" not in result.stderr and "Bob" not in result.stderr
+    assert (out / "me.vcf").read_text().splitlines()[-3].endswith("\tSAMPLE")
+    assert CliRunner().invoke(app, options(export, fasta, out / "b.vcf", "--sex", "x")).exit_code == 2
 
 
 def test_bad_paths_are_one_line(export: Path, fasta: Path, out: Path) -> None:
