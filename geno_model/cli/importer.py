@@ -56,7 +56,7 @@ class StrandOption(StrEnum):
 def import_genotypes(
     export: Annotated[str, typer.Argument(help="Export (text, gzip or zip); - is standard input.")],
     fasta: Annotated[Path, typer.Option(help="Reference of the export's build, plain or bgzip FASTA.")],
-    output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with a tabix index).")],
+    output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with an index).")],
     sample: Annotated[str, typer.Option(help="Name of the sample's column.")] = "SAMPLE",
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Write homozygous reference sites too, with ALT . and GT 0/0.")
