@@ -64,7 +64,7 @@ def score(
     vcf: Annotated[str | None, typer.Option(help="VCF (plain, gzip, bgzip) or BCF; - is standard input.")] = None,
     variant: Annotated[
         str | None,
-        typer.Option(help="One variant instead of a VCF: chr21:300001:A:C, chr21-300001-A-C, a line; prints JSON."),
+        typer.Option(help="One variant instead of a VCF: chr21:300001:A:C, chr21-300001-A-C, a VCF line; prints JSON."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Ends in .vcf, .vcf.gz, .tsv, .parquet or .jsonl: the format.")

@@ -153,6 +153,8 @@ def test_contradicting_options_are_usage(release: TinyRelease, vcf: Path, out: P
     arguments = options(release, vcf, out / "a.tsv")
     assert "also an input" in fails([*arguments, "--report", str(vcf)], out, code=2)
     assert "also another output" in fails([*arguments, "--report", str(out / "a.tsv")], out, code=2)
+    packed = options(release, vcf, out / "a.vcf.gz")
+    assert "also another output" in fails([*packed, "--receipt", str(out / "a.vcf.gz.csi")], out, code=2)
 
 
 # Regions, heads, populations

@@ -131,10 +131,11 @@ def test_quiet_and_standard_input(export: Path, fasta: Path, out: Path) -> None:
 
 
 def test_an_older_output_and_index_are_replaced(export: Path, fasta: Path, out: Path) -> None:
-    for name in ("me.vcf.gz", "me.vcf.gz.tbi"):
+    for name in ("me.vcf.gz", "me.vcf.gz.tbi", "me.vcf.gz.csi"):
         (out / name).write_text("old")
     assert run(options(export, fasta, out / "me.vcf.gz")).returncode == 0
     assert not any(path.read_bytes() == b"old" for path in out.iterdir())
+    assert sorted(path.name for path in out.iterdir()) == ["me.vcf.gz", "me.vcf.gz.tbi"]
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:
@@ -239,8 +240,9 @@ def test_an_input_is_never_written_over(export: Path, fasta: Path, out: Path) ->
     linked = out / "linked.vcf"
     os.link(named, linked)
     assert "is also an input" in fails(options(named, fasta, linked), out, 2)
-    index = named.rename(out / "me.vcf.gz.tbi")
-    assert "is also an input" in fails(options(index, fasta, out / "me.vcf.gz"), out, 2)
+    for suffix in (".tbi", ".csi"):
+        named = named.rename(out / f"me.vcf.gz{suffix}")
+        assert "is also an input" in fails(options(named, fasta, out / "me.vcf.gz"), out, 2)
 
 
 def test_the_wrong_build_is_one_line(out: Path, fasta: Path) -> None:
