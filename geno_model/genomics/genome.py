@@ -29,6 +29,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -95,7 +96,8 @@ class Genome:
                 ) from None
             for old in folder.parent.glob(f"{place}-*"):
                 if old != folder:  # of the file before it changed; who has it open keeps it
-                    remove_folder(old)
+                    with suppress(OSError):  # it may be somebody else's
+                        remove_folder(old)
         return cls(path, folder)
 
     def resolve(self, contig: str) -> str | None:
