@@ -61,7 +61,7 @@ def replacing_folder(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         try:
             os.replace(temporary, path)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not path.is_symlink():
                 raise
             if overwrite and not _exchange(temporary, path):
                 os.replace(path, folder / _OLD)  # killed here: `sweep` puts it back
@@ -72,7 +72,7 @@ def replacing_folder(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 def remove_folder(path: Path) -> None:
     """Remove a folder, if it is there, in one step: a process that is killed meanwhile leaves all of it or nothing."""
     if path.exists():
-        with _work_folder(path) as folder:
+        with _work_folder(path) as folder, suppress(FileNotFoundError):  # another process was faster
             os.replace(path, folder / path.name)
 
 

@@ -134,9 +134,13 @@ class Storage(dg.ConfigurableResource):
         return frame
 
     def folder_result(self, asset: str, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
-        """What a folder asset returns: its metadata, and a data version over the content of every file."""
+        """What a folder asset returns: its metadata, and a data version over the content of every file.
+
+        Hidden ones are none of it: another run may be writing a shard of the same folder.
+        """
         folder = self.path / asset
-        files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+        found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        files = {str(name): path for name, path in found.items() if not any(part[0] == "." for part in name.parts)}
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(folder)),

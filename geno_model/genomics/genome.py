@@ -30,6 +30,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -109,7 +110,8 @@ class Genome:
                 ) from None
             for old in folder.parent.glob(f"{place}-*"):
                 if old != folder:  # of the file before it changed; who has it open keeps it
-                    remove_folder(old)
+                    with suppress(OSError):  # it may be somebody else's
+                        remove_folder(old)
         return cls(path, folder)
 
     def resolve(self, contig: str) -> str | None:

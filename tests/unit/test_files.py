@@ -106,6 +106,16 @@ def test_killed_before_any_of_its_steps_a_removal_leaves_the_whole_folder_or_not
     remove_folder(path)  # where there is none, nothing is done
 
 
+def test_a_link_to_a_folder_is_replaced_and_what_it_leads_to_is_left(tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").touch()
+    (tmp_path / "link").symlink_to("elsewhere")
+    with replacing_folder(tmp_path / "link") as temporary:
+        (temporary / "b").touch()
+    left = sorted(found.relative_to(tmp_path).as_posix() for found in tmp_path.rglob("*"))
+    assert left == ["elsewhere", "elsewhere/a", "link", "link/b"]
+
+
 def test_of_two_who_make_the_same_folder_the_first_can_be_kept(tmp_path: Path):
     with replacing_folder(tmp_path / "cache", overwrite=False) as slow:
         (slow / "slow").touch()

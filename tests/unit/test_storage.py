@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from data_contracts import ContractViolationError, GnomadVariants
+from geno_model.files import replacing_file
 from geno_pipeline.build.gnomad_fields import POPULATIONS
 from geno_pipeline.checks import contract_check
 from geno_pipeline.storage import (
@@ -164,8 +165,12 @@ def test_folder_result_follows_names_and_content(tmp_path: Path) -> None:
     (storage.folder("a") / "x.txt").write_text("1")
     (storage.folder("b") / "x.txt").write_text("1")
     (storage.folder("c") / "y.txt").write_text("1")
+    with replacing_file(tmp_path / "b" / "other.txt") as unfinished:
+        unfinished.write_text("half")
+        during = storage.folder_result("b")
+    (tmp_path / "b" / "other.txt").unlink()
     results = [storage.folder_result(name, {"note": "n"}) for name in "abc"]
-    assert results[0].data_version == results[1].data_version != results[2].data_version
+    assert results[0].data_version == results[1].data_version == during.data_version != results[2].data_version
     assert (results[0].metadata or {})["bytes"] == 1
     assert (results[0].metadata or {})["note"] == "n"
 
