@@ -64,16 +64,11 @@ class SexOption(StrEnum):
 def import_genotypes(
     export: Annotated[str, typer.Argument(help="Export (text, gzip or zip); - is standard input.")],
     fasta: Annotated[Path, typer.Option(help="Reference of the export's build, plain or bgzip FASTA.")],
-<<<<<<< HEAD
-    output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with a tabix index).")],
+    output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with an index).")],
     sample: Annotated[
         str | None, typer.Option(help="Of an export of several samples: which one, by its id or its number from 1.")
     ] = None,
     sample_name: Annotated[str, typer.Option(help="Name of the sample's column in the VCF.")] = "SAMPLE",
-=======
-    output: Annotated[Path, typer.Option(help="Ends in .vcf or .vcf.gz (bgzip, with an index).")],
-    sample: Annotated[str, typer.Option(help="Name of the sample's column.")] = "SAMPLE",
->>>>>>> output
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Write homozygous reference sites too, with ALT . and GT 0/0.")
     ] = False,
