@@ -274,7 +274,7 @@ def _told_how_to_go_on(output: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = parts_folder(output).is_dir()
-        raise KeyboardInterrupt(*["what is done is kept: --resume goes on with it"] * kept) from None
+        raise KeyboardInterrupt(*["what is done is kept: --resume continues it"] * kept) from None
 
 
 def main() -> None:
