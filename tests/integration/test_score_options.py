@@ -342,7 +342,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr("geno_model.cli.score._PlainProgress.__call__", interrupt_after(4))
     result = CliRunner().invoke(app, options(release, vcf, out / "a.tsv"))
     assert result.exit_code == 130
-    assert result.stderr == "geno-score: interrupted; what is done is kept: --resume goes on with it\n"
+    assert result.stderr == "geno-score: interrupted; what is done is kept: --resume continues it\n"
     monkeypatch.setattr("geno_model.cli.score._PlainProgress.__call__", lambda self, n_done: None)
     result = CliRunner().invoke(app, [*options(release, vcf, out / "a.tsv"), "--resume"])
     assert result.exit_code == 0 and "1 of 7 chunks were done before" in result.stderr, result.stderr
