@@ -85,7 +85,7 @@ def import_genotypes(
     ] = SexOption.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", help="No summary; errors are still told.")] = False,
 ) -> None:
-    """Turn a 23andMe, AncestryDNA, MyHeritage or FamilyTreeDNA export into a VCF, on this machine alone.
+    """Turn an export of 23andMe, AncestryDNA, MyHeritage, FamilyTreeDNA or Illumina into a VCF, on this machine alone.
 
     Research tool, not a clinical diagnostic. The reference bases come from the FASTA; every row of the export is
     written or counted under one reason.
