@@ -190,14 +190,16 @@ def test_bytes_that_are_no_utf8_come_out_as_they_went_in(release: TinyRelease, v
     assert b"AC=1;NAME=Sj\xf6gren;GLM_SIGMA=" in (out / "a.vcf").read_bytes()
 
 
-@pytest.mark.parametrize("info", ["END=99999999999", "END=3"])
+@pytest.mark.parametrize(
+    ("info", "index"), [("END=3", ".tbi"), ("END=99999999999", ".csi"), ("END=9999999999999", None)]
+)
 def test_an_index_that_cannot_be_made_does_not_cost_the_scores(
-    release: TinyRelease, vcf: Path, out: Path, info: str, capfd: pytest.CaptureFixture[str]
+    release: TinyRelease, vcf: Path, out: Path, info: str, index: str | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     vcf.write_text(HEADER + snv(release).replace("AC=1", info))
     told = score(release, vcf, out / "a.vcf.gz")
-    has_index = (out / "a.vcf.gz.tbi").exists()
-    assert has_index == (info == "END=3") == ("no index was made" not in told)
+    assert {path.name for path in out.iterdir()} == {"a.vcf.gz"} | ({f"a.vcf.gz{index}"} if index else set())
+    assert ("no index was made" in told) == (index is None)
     assert f"{info};GLM_SIGMA=".encode() in gzip.decompress((out / "a.vcf.gz").read_bytes())
     assert capfd.readouterr().err == ""
 

@@ -175,7 +175,7 @@ def test_contigs_and_facts_are_escaped() -> None:
 
 
 def test_page_asks_for_nothing_and_can_be_read_aloud() -> None:
-    page = report_page(gathered(*some_rows(150)), FACTS, 2)
+    page = report_page(gathered(*some_rows(150)), FACTS, KnownPathogenic(2, 2))
     for remote in ("http://", "https://", "src=", "url(", "@import", "<script", "<link"):
         assert remote not in page
     tags = _Text(page).tags
