@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -278,7 +279,7 @@ def test_threads_change_no_score(release: TinyRelease, vcf: Path, out: Path) -> 
 
 
 def go_on(
-    release: TinyRelease, vcf: Path, output: Path, *, resume: bool | None, heads: Heads = DEFAULT_HEADS, **options: Path
+    release: TinyRelease, vcf: Path, output: Path, *, resume: bool | None, heads: Heads = DEFAULT_HEADS, **options: Any
 ) -> ScoreSummary:
     scorer = Scorer.from_release(release.model_dir, Genome.open(release.fasta), heads=heads)
     return score_vcf(vcf, scorer, output, chunk_records=3, resume=resume, **options)
@@ -311,7 +312,9 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(
     whole, killed = out / f"whole{suffix}", out / f"killed{suffix}"
     expected = go_on(release, vcf, whole, resume=None)
     kill_one(release, vcf, killed)
-    beside = {name: out / f"{killed.name}.{end}" for name, end in (("report", "html"), ("receipt", "jsonl"))}
+    beside: dict[str, Any] = {
+        name: out / f"{killed.name}.{end}" for name, end in (("report", "html"), ("receipt", "jsonl"))
+    }
     summary = go_on(release, vcf, killed, resume=True, **beside)
     assert any(note.startswith(("2 of 7 chunks", "3 of 7 chunks")) for note in summary.notes), summary.notes
     assert killed.read_bytes() == whole.read_bytes()

@@ -129,7 +129,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path: Path
         with replacing_file(tmp_path / name) as temporary:
             temporary.write_text("half")
 
-    assert killed_before(5, lambda: write("r.jsonl"))
+    assert killed_before(4, lambda: write("r.jsonl"))
     assert [found.name for found in tmp_path.rglob("r.jsonl")] and len(list(tmp_path.glob(LEFTOVERS))) == 1
     write("another")
     assert [found.name for found in tmp_path.iterdir()] == ["another"]
