@@ -19,11 +19,11 @@ from tests.tiny_release import TinyRelease, every_kind, vcf_text
 N_SCORED = 10
 
 
-def score_once(release: TinyRelease, folder: Path) -> Path:
+def score_once(release: TinyRelease, folder: Path, scorer: Scorer | None = None) -> Path:
     """A folder with in.vcf, out.vcf and receipts r.jsonl, of which tests change copies."""
     folder.mkdir()
     (folder / "in.vcf").write_text(vcf_text(every_kind(release.genome())))
-    scorer = Scorer.from_release(release.model_dir, release.genome())
+    scorer = scorer or Scorer.from_release(release.model_dir, release.genome())
     score_vcf(folder / "in.vcf", scorer, folder / "out.vcf", receipt=folder / "r.jsonl")
     return folder
 

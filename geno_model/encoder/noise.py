@@ -68,7 +68,7 @@ def measure_noise(
     """
     encoder.require_linear_pooling()
     if snvs is None:
-        snvs = [_drawn(window, index) for index, window in enumerate(windows)]
+        snvs = [drawn_snvs(window, index) for index, window in enumerate(windows)]
     floor, signals = 0.0, []
     for window, edits in zip(windows, snvs, strict=True):
         loci = [edit.rel_pos for edit in edits]
@@ -86,6 +86,7 @@ def measure_noise(
     return NoiseFloor(encoder.contract.dtype, floor, float(signal.median()), len(signal))
 
 
-def _drawn(window: NDArray[np.uint8], seed: int) -> list[RelEdit]:
+def drawn_snvs(window: NDArray[np.uint8], seed: int) -> list[RelEdit]:
+    """`SNVS_A_WINDOW` SNVs of a window (L,) of ASCII bases, drawn uniformly, the same for the same seed."""
     rows = uniform_snv(window, SNVS_A_WINDOW, np.random.default_rng(seed)).iter_rows()
     return [RelEdit(at, EditType.SNV, ref, alt) for at, ref, alt in rows]

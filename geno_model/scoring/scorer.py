@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from data_contracts.calibration import EVERYONE
 from geno_model.encoder.carbon import CarbonStateEncoder, load_encoder
@@ -31,6 +30,7 @@ from geno_model.predictor.world_model import WorldModel
 from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
+from geno_model.scoring.device import move
 from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning, marked, read_pathogenic
 from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw, window_threads
 from geno_model.scoring.variant_text import variant_lines
@@ -78,8 +78,8 @@ class Scorer:
         """Verify and load a release.
 
         reference: a FASTA or its genome. encoder_dir: the encoder's folder; else `$GENO_ENCODER_DIR`, else `encoder/`
-        of the release. device: see `pick_device`. heads: the scores that are wanted. population: whose common variants
-        the percentiles are among. n_threads: windows that are scored at once; None is one for each core.
+        of the release. device: see `device.pick_device`. heads: the scores that are wanted. population: whose common
+        variants the percentiles are among. n_threads: windows that are scored at once; None is one for each core.
         Raises ReleaseError, CalibrationError, ContractMismatchError or another InputError, one sentence each.
         """
         model_dir = Path(model_dir)
@@ -91,10 +91,11 @@ class Scorer:
         calibration = read_calibration(model_dir / CALIBRATION, config.contract, config.gc_edges, config.window_policy)
         percentiles = Percentiles(calibration, population)
         folder = find_encoder(model_dir, encoder_dir, config.contract)
-        encoder = load_encoder(folder, config.contract, pick_device(device))
+        encoder = load_encoder(folder, config.contract)
         if config.contract.context == "pool":
             load_sixmer_states(model_dir, encoder)
-        model = WorldModel.load(model_dir, encoder.sixmer_embeddings().cpu()).to(encoder.device)
+        model = WorldModel.load(model_dir, encoder.sixmer_embeddings())
+        move(encoder, model, device)
         if encoder.device.type != "cpu":
             n_threads = 1  # one queue of work is what a GPU wants
         pathogenic = read_pathogenic(model_dir, genome)
@@ -180,18 +181,6 @@ def _load_context(model_dir: Path, config: ReleaseConfig, genome: Genome) -> Con
             "build the release again"
         )
     return context
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto`: cuda if there is one, else mps (Apple), else cpu; or the device of that name.
-
-    A device other than the CPU has to give the CPU's numbers when the encoder is loaded. mps is untested.
-    """
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def find_encoder(model_dir: Path, encoder_dir: Path | None, contract: StateContract) -> Path:

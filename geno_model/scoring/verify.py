@@ -10,7 +10,8 @@ of the VCF, so that two streams are merged and memory does not grow with either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
@@ -28,16 +29,12 @@ from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import MANIFEST, ReleaseError, file_sha256, verify_release
 from geno_model.release.receipt import ReceiptError, Run, Score, Seal, SealError, read_receipts, read_scores
 from geno_model.scoring.calibration import percentile, read_calibration
+from geno_model.scoring.device import MOST_DIFFERENCE, probe
 from geno_model.scoring.receipts import reference_sha256, scores_of, vcf_sha256
 from geno_model.scoring.scorer import CALIBRATION, Scorer
 from geno_model.scoring.surprise import Heads
 
-ABSOLUTE_TOLERANCE = 1e-5
-RELATIVE_TOLERANCE = {"float32": 1e-3}
-HALF_TOLERANCE = 5e-2  # relative, for bfloat16 and float16: as much noise as the check of an encoder allows (spec 2)
 SHOWN = 10  # differences of one part told in words; the others are counted
-
-_RERUN_NUMBERS = ("surprise_raw", "displacement", "delta_loglik")
 
 
 class Part(IntEnum):
@@ -117,8 +114,8 @@ def verify(
 ) -> Verdict:
     """Hold receipts against a release and, where given, the scored file and the inputs; `rerun` scores those again.
 
-    A rerun's numbers may differ by `ABSOLUTE_TOLERANCE` plus a share of the number, because another machine, thread
-    number or version gives other last bits. Percentiles follow exactly from a receipt's own raw surprise.
+    A rerun's numbers may differ by `rerun_tolerances`, because another machine or version gives other last bits.
+    Percentiles follow exactly from a receipt's own raw surprise.
     progress: told now and then how many receipts are done. Raises InputError or OSError for what cannot be read at all.
     """
     if not (model_dir / MANIFEST).is_file():
@@ -140,8 +137,22 @@ def verify(
             may_rerun = rerun and not any(map(verdict.differs, _NO_RERUN_WITH))
             scorer = _same_scorer(model_dir, genome, encoder_dir, run) if may_rerun else None
             alleles = _input_scores(inputs.vcf, genome, config, run, scorer, chunk_bytes, tell)
-            _compare_inputs(alleles, read_scores(receipt), run, inputs, verdict)
+            tolerances = rerun_tolerances(scorer) if scorer else {}
+            _compare_inputs(alleles, read_scores(receipt), run, inputs, tolerances, verdict)
     return verdict
+
+
+def rerun_tolerances(scorer: Scorer) -> dict[str, float]:
+    """By how much each number may differ when it is computed again.
+
+    A surprise is the distance of two states, each of which another machine may have `MOST_DIFFERENCE` of what an SNV
+    does elsewhere; a displacement D is compared as the distance sqrt(2 D) that it stands for. delta_loglik, in nats, is
+    held against that of an SNV in the same way.
+    """
+    snvs = probe(scorer.encoder, scorer.model)
+    share = 2 * MOST_DIFFERENCE[scorer.encoder.contract.dtype]
+    distance = share * snvs.distance
+    return {"surprise_raw": distance, "displacement": distance, "delta_loglik": share * snvs.nats}
 
 
 def _same_scorer(model_dir: Path, genome: Genome, encoder_dir: Path | None, run: Run) -> Scorer:
@@ -306,7 +317,12 @@ def _input_scores(
 
 
 def _compare_inputs(
-    alleles: Iterator[Score], receipts: Iterator[tuple[int, Score]], run: Run, inputs: Inputs, verdict: Verdict
+    alleles: Iterator[Score],
+    receipts: Iterator[tuple[int, Score]],
+    run: Run,
+    inputs: Inputs,
+    tolerances: Mapping[str, float],
+    verdict: Verdict,
 ) -> None:
     try:
         for number, told, found in _merged(receipts, alleles):
@@ -324,7 +340,7 @@ def _compare_inputs(
             else:
                 verdict.n_inputs += 1
                 if found.output:
-                    _compare_rerun(number, told, found, run.runtime.dtype, verdict)
+                    _compare_rerun(number, told, found, tolerances, verdict)
     except InputError as error:
         # What was scored was of the FASTA's build, so that a file of another one is another file.
         if not (verdict.differs(Part.INPUT) or isinstance(error, WrongBuildError)):
@@ -364,21 +380,20 @@ def _place(score: Score) -> str:
     return f"record {score.record:,}, ALT {score.allele:,}"
 
 
-def _compare_rerun(number: int, told: Score, found: Score, dtype: str, verdict: Verdict) -> None:
-    """Numbers within the tolerance, the bucket exactly."""
+def _compare_rerun(number: int, told: Score, found: Score, tolerances: Mapping[str, float], verdict: Verdict) -> None:
+    """Numbers within the tolerances, the bucket exactly."""
     verdict.n_rerun += 1
-    share = RELATIVE_TOLERANCE.get(dtype, HALF_TOLERANCE)
-    for name in _RERUN_NUMBERS:
-        if name not in told.output or name not in found.output:
+    for name, allowed in tolerances.items():
+        if name not in told.output and name not in found.output:
             continue
-        was, now = float(told.output[name]), float(found.output[name])
+        was, now = (float(score.output.get(name, math.nan)) for score in (told, found))
         verdict.largest[name] = max(verdict.largest.get(name, 0.0), abs(now - was))
-        if abs(now - was) > ABSOLUTE_TOLERANCE + share * abs(was):
+        if not abs(_comparable(name, now) - _comparable(name, was)) <= allowed:
+            unit = "nats" if name == "delta_loglik" else "a distance of states"
             verdict.add(
                 Part.RERUN,
                 f"line {number} ({_place(told)}): {name} is {was:.7g}, scored again it is {now:.7g}, allowed is a "
-                f"difference of {ABSOLUTE_TOLERANCE:g} + {share:g} of it; another machine does not explain that: score "
-                "the VCF again",
+                f"difference of {allowed:.2g} ({unit}); another machine does not explain that: score the VCF again",
             )
     if told.output.get("bucket_id") != found.output.get("bucket_id") and "bucket_id" in told.output:
         verdict.add(
@@ -386,3 +401,8 @@ def _compare_rerun(number: int, told: Score, found: Score, dtype: str, verdict: 
             f"line {number} ({_place(told)}): bucket is {told.output['bucket_id']}, scored again it is "
             f"{found.output.get('bucket_id')}; score the VCF again",
         )
+
+
+def _comparable(name: str, number: float) -> float:
+    """A displacement as the distance of unit states that it stands for; other numbers as they are."""
+    return math.copysign(math.sqrt(2 * abs(number)), number) if name == "displacement" else number

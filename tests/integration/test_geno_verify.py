@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +19,12 @@ from geno_model.cli.verify import app
 from geno_model.release.manifest import write_manifest
 from geno_model.scoring.score_vcf import score_vcf
 from geno_model.scoring.scorer import Scorer
+from geno_model.scoring.surprise import Heads
 from tests.receipt_run import N_SCORED, check, flip, receipts, reseal, score_once, working_copy
 from tests.tiny_release import TinyRelease, build_release, random_model
+from tests.unit.test_device import off_by, outputs_changed
+
+ALL_HEADS = Heads(delta_loglik=True)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +189,68 @@ def test_a_forged_percentile_and_a_forged_raw_value(work: Path) -> None:
     code, told = check(work, files="oir")
     assert code == 15 and "line 2 (record 1, ALT 1): displacement is" in told[0], told
     assert "largest difference: 0.01 of displacement" in told[-1]
+
+
+@pytest.fixture(scope="module")
+def careful(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
+    """A release whose model predicts little, as a trained one does: its displacements are some 0.00003."""
+    release = build_release(tmp_path_factory.mktemp("careful"))
+    model = random_model(Scorer.from_release(release.model_dir, release.genome()).encoder.sixmer_embeddings())
+    model.predictor.out[-1].get_parameter("weight").data *= 3e-3
+    model.save(release.model_dir)
+    return dataclasses.replace(release, model_id=write_manifest(release.model_dir))
+
+
+@pytest.fixture(scope="module")
+def scored_by_all_heads(careful: TinyRelease, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("all_heads") / "run"
+    return score_once(careful, folder, Scorer.from_release(careful.model_dir, careful.genome(), heads=ALL_HEADS))
+
+
+def typical(lines: list[dict[str, Any]], name: str) -> float:
+    """The median size of a number in receipts that are mostly of SNVs."""
+    return statistics.median(abs(line["output"][name]) for line in lines[1:-1])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, -0.1])
+def test_numbers_altered_by_a_part_of_what_an_snv_has(
+    scored_by_all_heads: Path, careful: TinyRelease, tmp_path: Path, share: float
+) -> None:
+    """0.00001 + 0.1 % was tolerated: a tenth of a surprise of the demo, and of a displacement of this release."""
+    work = working_copy(scored_by_all_heads, careful, tmp_path / "work")
+    lines = receipts(work)
+    altered = dict(zip(("surprise_raw", "displacement", "delta_loglik"), lines[3:6], strict=True))
+    for name, line in altered.items():
+        line["output"][name] += share * typical(lines, name)
+        line["output"].pop("surprise")  # of which the calibration would tell
+    reseal(work, lines)
+    code, told = check(work, files="ir")
+    assert code == 15 and len(told) == 4, told
+    for line, (name, of) in zip(told, altered.items(), strict=False):
+        assert f"{name} is {of['output'][name]:.7g}, scored again it is" in line
+        assert "allowed is a difference of" in line
+
+
+def test_a_number_that_was_taken_out(scored_by_all_heads: Path, careful: TinyRelease, tmp_path: Path) -> None:
+    work = working_copy(scored_by_all_heads, careful, tmp_path / "work")
+    lines = receipts(work)
+    lines[3]["output"].pop("delta_loglik")
+    reseal(work, lines)
+    code, told = check(work, files="ir")
+    assert code == 15 and "delta_loglik is nan" in told[0]
+
+
+@pytest.mark.parametrize(("share", "code"), [(1e-7, 0), (1e-3, 15)])
+def test_last_bits_may_differ_and_digits_may_not(release: TinyRelease, tmp_path: Path, share: float, code: int) -> None:
+    """Receipts from a machine whose float32 rounds elsewhere, and from one that is off by a thousandth."""
+    scorer = Scorer.from_release(release.model_dir, release.genome(), heads=ALL_HEADS, n_threads=1)
+    llama: Any = scorer.encoder.model.model
+    with outputs_changed([layer.mlp for layer in llama.layers], off_by(share)):
+        score_once(release, tmp_path / "scored", scorer)
+    work = working_copy(tmp_path / "scored", release, tmp_path / "work")
+    found, told = check(work, files="oir")
+    assert found == code, told
+    assert "largest difference: 0 of" not in told[-1]
 
 
 def test_a_receipt_too_few_or_too_many(work: Path) -> None:

@@ -18,7 +18,6 @@ import torch
 from typer.testing import CliRunner
 
 from geno_model.cli.score import app
-from geno_model.encoder.carbon import EncoderSettingsError, require_same_numbers
 from geno_model.files import sweep
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
@@ -255,15 +254,10 @@ def test_a_page_about_the_run(release: TinyRelease, vcf: Path, out: Path) -> Non
 # Devices and threads
 
 
-def test_a_device_that_is_not_there_or_gives_other_numbers(release: TinyRelease, vcf: Path, out: Path) -> None:
-    if not torch.cuda.is_available():
-        line = fails([*options(release, vcf, out / "a.tsv"), "--device", "cuda"], out)
-        assert "device is 'cuda', which cannot be used here" in line and "use 'cpu'" in line
-    right = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
-    require_same_numbers(right, right * 1.001, "mps")
-    for wrong in (right.roll(1, 0), torch.full_like(right, torch.nan)):
-        with pytest.raises(EncoderSettingsError, match="device 'mps' gives other hidden states than the CPU"):
-            require_same_numbers(right, wrong, "mps")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there(release: TinyRelease, vcf: Path, out: Path) -> None:
+    line = fails([*options(release, vcf, out / "a.tsv"), "--device", "cuda"], out)
+    assert "device is 'cuda', which cannot be used here" in line and "use 'cpu'" in line
 
 
 def test_threads_change_no_score(release: TinyRelease, vcf: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
-from geno_model.encoder.carbon import CarbonStateEncoder, EncoderFolderError, EncoderSettingsError, load_encoder
+from geno_model.encoder.carbon import CarbonStateEncoder, EncoderFolderError, EncoderSettingsError
 from geno_model.encoder.folder import CARBON_VOCAB_SIZE, compact_vocabulary, dna_offset, encoder_hash
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import CARBON_DNA_OPEN
@@ -290,10 +290,3 @@ def test_settings_that_the_model_cannot_follow_are_refused(folder: Path) -> None
         CarbonStateEncoder.load(folder, settings(layer=-3))
     with pytest.raises(EncoderSettingsError, match=r"60,000 bp is 10,002 tokens, the model reads at most 8,192"):
         CarbonStateEncoder.load(folder, settings(window_bp=60_000))
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
-def test_a_device_that_is_not_there_is_refused(folder: Path, device: str) -> None:
-    contract = CarbonStateEncoder.load(folder, settings(), "cpu").contract
-    with pytest.raises(EncoderSettingsError, match=f"device is '{device}', which cannot be used here"):
-        load_encoder(folder, contract, device)
