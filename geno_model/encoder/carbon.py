@@ -134,8 +134,8 @@ class CarbonStateEncoder:
             )
 
     def full_pass(self, compact_ids: Tensor, *, with_last: bool = True) -> tuple[Tensor, Tensor | None, Cache]:
-        """For compact ids (T,): hidden states (T, d) float32 of the contract's layer; what the head reads, (T, d) in
-        the model's own type, or None if nobody asks and it is not at hand; and the cache of keys and values.
+        """For compact ids (T,): hidden states (T, d) float32 of the contract's layer; what the head reads, (T, d)
+        in the type of the model, or None if nobody asks and it is not at hand; and the cache of keys and values.
 
         On a CPU `CHUNK_TOKENS` at a time, so that a token's numbers do not depend on how many follow it: a matrix of
         another height may be multiplied in another order. Raises `EncoderSettingsError` where the pooling allows no

@@ -100,7 +100,7 @@ def score_raw(
     machine, a GPU's batches, or another batch_edits may change the last of a state's digits (about 1e-7).
     window_start_bp and the context are those of an allele's first window. An allele without a window (`windows.place`)
     has a reason and null scores: `out_of_range` (contig too short, allele over the window's edge, more than 5 % N) or
-    `little_context` (near an end of its contig, or beside N).
+    `little_context` (near an end of its contig).
     Raises `ScoringError` when the model gives a number that is not finite.
     """
     window_bp = encoder.contract.window_bp
