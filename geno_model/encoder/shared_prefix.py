@@ -368,7 +368,7 @@ def _locus_states(hidden: Tensor, loci: Tensor, end: Tensor) -> Tensor:
     """Means of hidden (T, d) over `LOCUS_SPANS` around tokens loci (n,), left of end (n,): (n, 5, d) float32."""
     first, last = torch.tensor(LOCUS_SPANS).T[:, None]
     stop = torch.maximum(end, loci + 1)[:, None]
-    low = (loci[:, None] + first).clamp(min=0)
+    low = torch.minimum((loci[:, None] + first).clamp(min=0), stop)
     high = torch.maximum(torch.minimum(loci[:, None] + last, stop), low)
     sums = centered_sums(hidden, low.flatten(), high.flatten()).cpu().view(*low.shape, -1)
     return (sums / (high - low).clamp(min=1)[..., None]).float()
