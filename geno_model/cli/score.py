@@ -96,7 +96,12 @@ def score(
     ] = None,
     device: Annotated[Device, typer.Option(help="auto is cuda, else mps (untested), else cpu.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Windows scored at once; default all cores.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Alleles that go through the model at once.")] = 64,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Alleles that go through the model at once; another number may change the last digits."
+        ),
+    ] = 16,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No progress and no summary; errors and advice are still told.")
     ] = False,

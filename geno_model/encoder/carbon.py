@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from geno_model.encoder.folder import (
@@ -38,6 +38,7 @@ from geno_model.encoder.folder import (
 from geno_model.encoder.pool_shift import measure_sixmer_states
 from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling, centered_sums, pool_bounds, unit
 from geno_model.encoder.state_contract import ContractMismatchError, StateContract
+from geno_model.encoder.suffix import suffix_hidden_states
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
 
@@ -51,6 +52,8 @@ __all__ = [
     "load_encoder",
     "save_encoder",
 ]
+
+CHUNK_TOKENS = 128  # more is no faster on a CPU, and a window is run to the end of a chunk
 
 transformers_logging.disable_progress_bar()  # its bars would run through ours
 
@@ -139,14 +142,33 @@ class CarbonStateEncoder:
                 "cannot share a pass; use encode_batch, or pool by centered_mean"
             )
 
-    def full_pass(self, compact_ids: Tensor) -> tuple[Tensor, Tensor, Cache]:
-        """For compact ids (B, T): hidden states (B, T, d) float32 of the contract's layer; what the head reads,
-        (B, T, d) in the model's own type; and the cache of keys and values.
+    def full_pass(self, compact_ids: Tensor, *, with_last: bool = True) -> tuple[Tensor, Tensor | None, Cache]:
+        """For compact ids (T,): hidden states (T, d) float32 of the contract's layer; what the head reads, (T, d)
+        in the type of the model, or None if nobody asks and it is not at hand; and the cache of keys and values.
 
-        The cache is for the shared-prefix pass: raises `EncoderSettingsError` where the pooling does not allow that.
+        On a CPU `CHUNK_TOKENS` at a time, so that a token's numbers do not depend on how many follow it: a matrix of
+        another height may be multiplied in another order. Raises `EncoderSettingsError` where the pooling allows no
+        shared prefix, which the cache is for.
         """
         self.require_linear_pooling()
-        return self._run(compact_ids, self.contract.layer, use_cache=True)
+        if self.device.type != "cpu":
+            hidden, last, cache = self._run(compact_ids[None], self.contract.layer, use_cache=True)
+            return hidden[0], last[0], cache
+        self.n_tokens_run += compact_ids.numel()
+        cache = DynamicCache(config=self.model.config)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(compact_ids), CHUNK_TOKENS):
+                ids = compact_ids[None, start : start + CHUNK_TOKENS] + self.dna_offset
+                before = torch.tensor([start - 1])  # `<dna>` is no DNA token
+                parts.append(
+                    suffix_hidden_states(
+                        self.model, ids, before, cache, self.contract.layer, with_last=with_last, grow=True
+                    )
+                )
+        hidden, last = zip(*parts, strict=True)
+        whole_last = None if last[0] is None else torch.cat(last, dim=1)[0]
+        return torch.cat(hidden, dim=1)[0].float(), whole_last, cache
 
     def hidden_states_of(self, compact_ids: Tensor, layer: int) -> Tensor:
         """Hidden states (B, T, d) float32 of a layer (-1: after the final norm) for compact ids (B, T), no cache."""

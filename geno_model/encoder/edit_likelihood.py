@@ -16,6 +16,8 @@ right is not in it: they are never run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,9 @@ from torch import Tensor
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.likelihood import token_log_p
 from geno_model.genomics.tokens import OOV
+
+BLOCK_TOKENS = 64
+_UNITS = 2.0**30  # in a nat: log p is rounded to these, so that sums of them are exact in any order
 
 Ints = NDArray[np.int64]
 
@@ -37,7 +42,10 @@ class EditLikelihoods:
         first_token: no edited window begins left of it. n_rows: edited windows.
         """
         self._encoder, self._last = encoder, last
-        log_p, is_oov = self._log_p(last[first_token:-1], ids[first_token:])
+        first_token -= first_token % BLOCK_TOKENS
+        after = np.append(ids, OOV)  # the last row says what follows the window: nothing that counts
+        blocks = [self._log_p(*part) for part in _blocks(last[first_token:], after[first_token:])]
+        log_p, is_oov = (torch.cat(parts)[: len(ids) - first_token] for parts in zip(*blocks, strict=True))
         nothing = torch.zeros(first_token + 1, dtype=torch.float64)
         self._sum_left_of = torch.cat([nothing, log_p.cumsum(0)])  # (T + 1,), from `first_token` on
         self._oov_left_of = torch.cat([nothing, is_oov.double().cumsum(0)])
@@ -69,4 +77,10 @@ class EditLikelihoods:
         compact = torch.from_numpy(ids)
         is_oov = compact == OOV
         log_p = token_log_p(self._encoder, before, compact).cpu().double()
-        return log_p.masked_fill(is_oov, 0), is_oov
+        return ((log_p * _UNITS).round() / _UNITS).masked_fill(is_oov, 0), is_oov
+
+
+def _blocks(last: Tensor, ids: Ints) -> Iterator[tuple[Tensor, Ints]]:
+    """Rows in blocks, so that a token is always in the same one. They begin at a multiple of `BLOCK_TOKENS`."""
+    for start in range(0, len(ids), BLOCK_TOKENS):
+        yield last[start : start + BLOCK_TOKENS], ids[start : start + BLOCK_TOKENS]

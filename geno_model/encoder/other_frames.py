@@ -33,7 +33,7 @@ from geno_model.genomics.edits import RelEdit
 from geno_model.genomics.tokens import DNA_OPEN, sixmer_ids
 
 CONTEXT_TOKENS = 128  # run before the first token that is wanted
-TOKENS_AT_ONCE = 2_048  # a batch of more is no faster on a CPU
+TOKENS_AT_ONCE = 2_048
 NOT_REFERENCE = -1
 
 Ints = NDArray[np.int64]
@@ -123,11 +123,12 @@ def _read_in_other_frames(frames: list[Ints], step: Step, window_bp: int) -> Ite
 
 
 def _run(encoder: CarbonStateEncoder, frames: list[Ints], passes: list[_Pass]) -> Iterator[tuple[_Pass, Tensor]]:
-    """Each pass with its states (n, d), several at once, the longest first."""
+    """Each pass with its states (n, d), the longest first; one by one on a CPU, else several at once."""
+    at_once = 1 if encoder.device.type == "cpu" else TOKENS_AT_ONCE
     left = sorted(passes, key=lambda asked: (asked.begin - asked.end, asked))
     while left:
         longest = left[0].end - left[0].begin
-        batch = left[: max(TOKENS_AT_ONCE // longest, 1)]
+        batch = left[: max(at_once // longest, 1)]
         left = left[len(batch) :]
         ids = np.full((len(batch), longest + 1), DNA_OPEN, dtype=np.int64)
         for row, asked in enumerate(batch):

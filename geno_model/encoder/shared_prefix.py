@@ -10,7 +10,9 @@ kept; for each edited window only the tokens from the first edit to the end of t
 
 A caller that needs no states after the edits, or wants the likelihood of the edited DNA beside them, says so.
 
-Exact, not approximate: `CarbonStateEncoder.encode_batch` of the edited windows is the oracle in the tests.
+Exact, not approximate: `CarbonStateEncoder.encode_batch` of the edited windows is the oracle in the tests. On a CPU the
+shape of every matrix follows from one chain alone, so that what else is encoded with it changes no bit of its numbers;
+a GPU is kept busy with batches, and last digits depend on them.
 Memory: the reference's keys, values and hidden states, and one batch of suffixes, within a budget in bytes.
 """
 
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.carbon import CHUNK_TOKENS, CarbonStateEncoder
 from geno_model.encoder.edit_likelihood import EditLikelihoods
 from geno_model.encoder.other_frames import Step, add_arrivals
 from geno_model.encoder.pool_shift import add_shifts
@@ -42,7 +44,6 @@ LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
 LOCUS_SPANS = ((-1, 0), (0, 1), (1, 5), (5, 17), (17, 33))
 MEMORY_BYTES = 1 << 30
 SUFFIX_TOKENS = 2_048  # a batch of more is no faster on a CPU
-_EDITS_AT_ONCE = 256  # whose locus states are looked up together
 
 Ints = NDArray[np.int64]
 
@@ -122,9 +123,10 @@ def encode_window(
     )
     last_locus = max(edit.rel_pos for edits in chains for edit in edits) // BASES_PER_TOKEN
     n_needed = max(int(high.max()), last_locus + 1)  # what lies further right influences nothing that is kept
+    n_needed = min(-(-(n_needed + 1) // CHUNK_TOKENS) * CHUNK_TOKENS - 1, n_tokens)  # whole chunks, `<dna>` included
     ids = torch.from_numpy(sixmer_ids(window[: n_needed * BASES_PER_TOKEN]).astype(np.int64))
-    hidden, last, cache = encoder.full_pass(torch.cat([torch.tensor([DNA_OPEN]), ids])[None])
-    hidden, last = hidden[0, 1:], last[0]
+    hidden, last, cache = encoder.full_pass(torch.cat([torch.tensor([DNA_OPEN]), ids]), with_last=with_likelihood)
+    hidden = hidden[1:]
     reference = centered_sums(hidden, low, high).cpu()
 
     shared, moved = _edited_windows(window, chains, high.numpy(), encoder.contract)
@@ -133,16 +135,18 @@ def encode_window(
     shifts = _Shifts.of(encoder, hidden, ids.numpy(), low.numpy(), n_rows)
     sums = torch.empty((n_rows, encoder.d_state), dtype=torch.float64) if with_targets else None
     begin = 0 if moved else int(shared.first.min())
-    likelihoods = EditLikelihoods(encoder, last, ids.numpy(), begin, n_rows) if with_likelihood else None
+    likelihoods = (
+        EditLikelihoods(encoder, last, ids.numpy(), begin, n_rows) if with_likelihood and last is not None else None
+    )
     taken = _Taken(encoder, hidden, cache, reference, low, high, shifts, sums, likelihoods)
     n_batch_tokens = _batch_tokens(encoder, n_needed, int(shared.length.max(initial=0)), memory_bytes)
-    for batch in shared.batches(n_batch_tokens):
+    for batch in shared.batches(1 if encoder.device.type == "cpu" else n_batch_tokens):
         taken.add_suffixes(batch)
     for row, edited, chain in moved:
         taken.add_window(row, edited, chain)
 
     before, after, loci = _locus_tokens(window, [edit for edits in chains for edit in edits])
-    locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps)).cpu()
+    locus = _locus_states(hidden, loci, high.repeat_interleave(n_steps))
     shifts.add_other_frames(encoder, window, _changed_lengths(chains, shared, moved, low.numpy(), high.numpy()))
     shift = shifts.relative_to(reference.repeat_interleave(n_steps, dim=0))
     delta = likelihoods.differences() if likelihoods else torch.zeros(0, dtype=torch.float64)
@@ -187,12 +191,14 @@ class _Taken:
         self.shifts.add(rows, chains, first, length, pooled[None])
         if self.sums is None and self.likelihoods is None:
             return
-        full, last, _ = self.encoder.full_pass(torch.from_numpy(np.append(DNA_OPEN, pooled))[None])
+        full, last, _ = self.encoder.full_pass(
+            torch.from_numpy(np.append(DNA_OPEN, pooled)), with_last=self.likelihoods is not None
+        )
         if self.sums is not None:
             low, high = (bound[chain : chain + 1] for bound in (self.low, self.high))
-            self.sums[row] = centered_sums(full[0, 1:], low, high)[0].cpu()
-        if self.likelihoods:
-            self.likelihoods.add(rows, first, length, pooled[None], last[:, 1:])
+            self.sums[row] = centered_sums(full[1:], low, high)[0].cpu()
+        if self.likelihoods and last is not None:
+            self.likelihoods.add(rows, first, length, pooled[None], last[None, 1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,16 +368,10 @@ def _locus_states(hidden: Tensor, loci: Tensor, end: Tensor) -> Tensor:
     """Means of hidden (T, d) over `LOCUS_SPANS` around tokens loci (n,), left of end (n,): (n, 5, d) float32."""
     first, last = torch.tensor(LOCUS_SPANS).T[:, None]
     stop = torch.maximum(end, loci + 1)[:, None]
-    low, high = (loci[:, None] + first).clamp(min=0), torch.minimum(loci[:, None] + last, stop)
-    tokens = loci[:, None] + torch.arange(LOCUS_SPANS[0][0], LOCUS_SPANS[-1][1])
-    is_inside = (tokens[:, None] >= low[..., None]) & (tokens[:, None] < high[..., None])
-    weight = is_inside / is_inside.sum(dim=-1, keepdim=True).clamp(min=1)
-    tokens = tokens.clamp(0, len(hidden) - 1).to(hidden.device)
-    parts = [
-        weight[part].to(hidden.device) @ hidden[tokens[part]].float()
-        for part in torch.arange(len(loci)).split(_EDITS_AT_ONCE)
-    ]
-    return torch.cat(parts)
+    low = torch.minimum((loci[:, None] + first).clamp(min=0), stop)
+    high = torch.maximum(torch.minimum(loci[:, None] + last, stop), low)
+    sums = centered_sums(hidden, low.flatten(), high.flatten()).cpu().view(*low.shape, -1)
+    return (sums / (high - low).clamp(min=1)[..., None]).float()
 
 
 def _columns(edits: Sequence[RelEdit]) -> tuple[Ints, Ints, NDArray[np.uint8], Ints]:

@@ -25,14 +25,22 @@ _cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 def suffix_hidden_states(
-    model: LlamaForCausalLM, ids: Tensor, first: Tensor, cache: Cache, layer: int, *, with_last: bool = False
+    model: LlamaForCausalLM,
+    ids: Tensor,
+    first: Tensor,
+    cache: Cache,
+    layer: int,
+    *,
+    with_last: bool = False,
+    grow: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Hidden states (n, T, d) of n suffixes, in the model's dtype; with_last: and those that the head reads, or None.
 
     ids: (n, T) ids of the model's vocabulary, padded on the right with any id: no token sees what follows it.
     first: (n,) DNA token index of each suffix's first token; it sees `<dna>` and the tokens before `first`.
     cache: keys and values of the reference window, `<dna>` first. layer: -1 is the last, after the final norm; -2 the
-    output of the last but one layer, and so on (spec 2).
+    output of the last but one layer, and so on (spec 2). grow: keep the keys and values of the one suffix in the cache,
+    of the layers that are run.
     """
     llama = model.model
     hidden = llama.embed_tokens(ids)
@@ -45,7 +53,7 @@ def suffix_hidden_states(
         if number > n_wanted and not with_last:
             break
         assert isinstance(block, LlamaDecoderLayer) and isinstance(kept, DynamicLayer)
-        attended = _attend(block.self_attn, block.input_layernorm(hidden), cosine_sine, kept, n_prefix)
+        attended = _attend(block.self_attn, block.input_layernorm(hidden), cosine_sine, kept, n_prefix, grow=grow)
         hidden = hidden + attended
         hidden = hidden + block.mlp(block.post_attention_layernorm(hidden))
         if number == n_wanted:
@@ -73,6 +81,8 @@ def _attend(
     cosine_sine: tuple[Tensor, Tensor],
     kept: DynamicLayer,
     n_prefix: list[int],
+    *,
+    grow: bool,
 ) -> Tensor:
     """The attention of one layer for normalised hidden states (n, T, d)."""
     n, n_tokens, _ = hidden.shape
@@ -82,11 +92,22 @@ def _attend(
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     query, key = apply_rotary_pos_emb(query, key, *cosine_sine)
-    n_groups, n_key_heads = attention.num_key_value_groups, key.shape[1]
+    n_groups = attention.num_key_value_groups
     own, own_lse = _attention(query, *(part.repeat_interleave(n_groups, dim=1) for part in (key, value)), causal=True)
-    # Without a mask the heads that share a key head are just more queries of it: no key is repeated.
-    grouped = query.reshape(n, n_key_heads, n_groups * n_tokens, attention.head_dim)
+    if max(n_prefix) > 0:
+        own = _with_prefix(query, kept, n_prefix, own, own_lse)
+    if grow:
+        kept.update(key, value)
+    return attention.o_proj(own.transpose(1, 2).reshape(n, n_tokens, -1))
+
+
+def _with_prefix(query: Tensor, kept: DynamicLayer, n_prefix: list[int], own: Tensor, own_lse: Tensor) -> Tensor:
+    """Attention to the reference's tokens left of each suffix mixed into `own`, that to the suffix alone."""
+    n, _, n_tokens, head_dim = query.shape
     assert kept.keys is not None and kept.values is not None
+    n_key_heads = kept.keys.shape[1]
+    # Without a mask the heads that share a key head are just more queries of it: no key is repeated.
+    grouped = query.reshape(n, n_key_heads, -1, head_dim)
     parts = [
         _attention(grouped[i : i + 1], kept.keys[:, :, :length], kept.values[:, :, :length], causal=False)
         for i, length in enumerate(n_prefix)
@@ -94,8 +115,7 @@ def _attend(
     before = torch.cat([out for out, _ in parts]).view(own.shape)
     before_lse = torch.cat([lse for _, lse in parts]).view(own_lse.shape)
     share = torch.sigmoid(before_lse - own_lse)[..., None].to(own.dtype)
-    mixed = torch.lerp(own, before, share).transpose(1, 2).reshape(n, n_tokens, -1)
-    return attention.o_proj(mixed)
+    return torch.lerp(own, before, share)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,14 @@ class AlleleEncoder(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens (N, 4), lengths (N,) -> (N, d_seq); each distinct allele is computed once (most are one base)."""
+        """tokens (N, 4), lengths (N,) -> (N, d_seq).
+
+        In training each distinct allele is computed once (most are one base). In use all are: how many are distinct
+        depends on the company, and the last bits would with it.
+        """
+        if not self.training:
+            embedded = self.tokens(tokens) + self.slots + self.lengths(lengths[:, None])
+            return self.transformer(embedded).mean(dim=1)
         distinct, index = torch.unique(torch.cat([tokens, lengths[:, None]], dim=1), dim=0, return_inverse=True)
         embedded = self.tokens(distinct[:, :-1]) + self.slots + self.lengths(distinct[:, -1:])
         return self.transformer(embedded).mean(dim=1)[index]

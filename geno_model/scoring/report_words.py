@@ -24,9 +24,8 @@ REASONS = {
     "low_af": "The allele is rarer than what was asked for.",
     "out_of_range": "No window fits around it: beyond the contig's end, a contig shorter than a window, or beside "
     "unknown sequence (N).",
-    "little_context": "It lies near an end of its contig (within 2,042 bases with the usual windows) or beside unknown "
-    "sequence (N). With so little DNA on one side the model's numbers are of another kind than those that percentiles "
-    "are made of, and mostly look extreme.",
+    "little_context": "It lies near an end of its contig, within 2,042 bases with the usual windows. With so little "
+    "DNA on one side the model's numbers are not of the kind that percentiles are made of, and mostly look extreme.",
 }
 """Why an allele was left out: a sentence for each of `geno_model.genomics.alleles.REASONS`."""
 

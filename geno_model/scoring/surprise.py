@@ -40,7 +40,7 @@ from geno_model.release.config import WindowPolicy
 from geno_model.scoring.errors import ScoringError
 from geno_model.scoring.windows import combine, place
 
-BATCH_EDITS = 64
+BATCH_EDITS = 16
 HEADS = ("surprise_raw", "displacement", "delta_loglik")
 BASELINES = ("no_change", "random_surprise", "random_displacement")
 
@@ -94,12 +94,13 @@ def score_raw(
 
     alleles: contig (a name of the genome), pos (1-based), ref, alt, edit_type; normalised, fitting the reference.
     untrained: a model to compare with; adds the columns `BASELINES`, no_change and this model's two heads.
-    batch_edits: alleles that go through the model at once. pool: threads of `window_threads`, a window in each at a
-    time, so that their number changes no bit; None makes one for each core. progress: told how many alleles are done,
-    window by window.
+    batch_edits: alleles that go through the model at once; fewer are filled up. pool: threads of `window_threads`, a
+    window in each at a time; None makes one for each core. progress: told how many alleles are done, window by window.
+    On a CPU what else is scored, its order and the number of threads change no bit of an allele's numbers; another
+    machine, a GPU's batches, or another batch_edits may change the last of a state's digits (about 1e-7).
     window_start_bp and the context are those of an allele's first window. An allele without a window (`windows.place`)
     has a reason and null scores: `out_of_range` (contig too short, allele over the window's edge, more than 5 % N) or
-    `little_context` (near an end of its contig, or beside N).
+    `little_context` (near an end of its contig).
     Raises `ScoringError` when the model gives a number that is not finite.
     """
     window_bp = encoder.contract.window_bp
@@ -234,8 +235,10 @@ def _score_window(
     def judge(judged: WorldModel, surprise: int, displacement: int) -> None:
         batch = model_batch(encoded, window.chains, window.pool_tokens)
         device = next(judged.parameters()).device
-        rows = torch.arange(len(window.chains)).split(batch_edits)
-        predicted = torch.cat([judged.predict(batch.rows(index).to(device)) for index in rows])[:, 0].cpu()
+        n = len(window.chains)
+        # Every batch is full, its rows repeated: a matrix of another height may be multiplied in another order.
+        rows = torch.arange(-(-n // batch_edits) * batch_edits).clamp(max=n - 1).split(batch_edits)
+        predicted = torch.cat([judged.predict(batch.rows(index).to(device)) for index in rows])[:n, 0].cpu()
         if heads.surprise:
             found[surprise] = (predicted - encoded.targets).norm(dim=1)
         if heads.displacement:

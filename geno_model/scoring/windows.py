@@ -52,9 +52,10 @@ def place(
 
     alleles: contig (a name of the genome), pos (1-based), ref. Returns rows of _row (its number) and window_start_bp,
     allele by allele, the first being the one that its context is of; and rows of _row and reason. A window counts if it
-    lies on the contig, holds all of `ref`, has at most 5 % N, and has `context_margin_bp` on both sides of the allele,
-    at most 5 % of it N. The reason is `little_context` where only the last is missing, else `out_of_range`.
+    lies on the contig, holds all of `ref`, has at most 5 % N, and has `context_margin_bp` on both sides of the allele.
+    The reason is `little_context` where only the last is missing, else `out_of_range`.
     """
+    margin = context_margin_bp(window_bp, stride_bp)
     placed, left_out = [], []
     for (contig,), rows in alleles.with_row_index("_row").group_by("contig", maintain_order=True):
         begin = rows["pos"].to_numpy() - 1
@@ -64,14 +65,19 @@ def place(
         member, start = _candidates(begin, end, grid, policy)
         fits = grid.holds(start) & (start <= begin[member]) & (end[member] <= start + window_bp)
         member, start = member[fits], start[fits]
-        is_known, has_context = _known(genome, str(contig), start, begin[member] - start, grid)
+        windows, window = np.unique(start, return_inverse=True)
+        known = [_is_known(genome, str(contig), first, window_bp) for first in windows.tolist()]
+        is_known = np.array(known, dtype=bool)[window]
+        offset = begin[member] - start
+        has_context = (offset >= margin) & (offset + margin <= window_bp)
+        is_good = is_known & has_context
         if policy == "mean_of_phases":  # of all six or of none
-            has_context &= np.bincount(member[has_context], minlength=len(begin))[member] == BASES_PER_TOKEN
-        placed.append(_pairs(number[member[has_context]], start[has_context]))
-        is_near = np.isin(number, number[member[is_known]])
-        reasons = np.where(is_near, LITTLE_CONTEXT, OUT_OF_RANGE)
-        is_out = ~np.isin(number, number[member[has_context]])
-        left_out.append(pl.DataFrame({"_row": number[is_out], "reason": reasons[is_out].tolist()}, _LEFT_OUT))
+            is_good &= np.bincount(member[is_good], minlength=len(begin))[member] == BASES_PER_TOKEN
+        placed.append(_pairs(number[member[is_good]], start[is_good]))
+        reasons = np.full(len(number), OUT_OF_RANGE, dtype=object)
+        reasons[member[is_known & ~has_context]] = LITTLE_CONTEXT
+        is_out = ~np.isin(np.arange(len(number)), member[is_good])
+        left_out.append(pl.DataFrame({"_row": number[is_out], "reason": reasons[is_out]}, _LEFT_OUT))
     windows = pl.concat([_pairs(*np.empty((2, 0), dtype=np.int64)), *placed]).sort("_row", maintain_order=True)
     return windows, pl.concat([pl.DataFrame(schema=_LEFT_OUT), *left_out])
 
@@ -130,24 +136,9 @@ def _candidates(begin: Ints, end: Ints, grid: _Grid, policy: WindowPolicy) -> tu
     return member[order], start[order]
 
 
-def _known(
-    genome: Genome, contig: str, start: Ints, offset: Ints, grid: _Grid
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of n alleles, each at `offset` in a window: whether the window is known DNA, and whether what is around it is."""
-    margin = context_margin_bp(grid.window_bp, grid.stride_bp)
-    low, high = offset - margin, offset + margin
-    is_known, is_clear = np.ones((2, len(start)), dtype=bool)
-    windows, number, counts = np.unique(start, return_inverse=True, return_counts=True)
-    groups = np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1])
-    for first, members in zip(windows.tolist(), groups, strict=False):  # without windows there is one empty group
-        is_n = genome.window(contig, first, first + grid.window_bp) == ord("N")
-        if n_unknown := np.count_nonzero(is_n):
-            is_known[members] = n_unknown <= MAX_N_FRACTION * grid.window_bp
-            n_left_of = np.append(0, np.cumsum(is_n))
-            before, after = (np.clip(bound[members], 0, grid.window_bp) for bound in (low, high))
-            is_clear[members] = n_left_of[after] - n_left_of[before] <= MAX_N_FRACTION * 2 * margin
-    has_room = (low >= 0) & (high <= grid.window_bp)
-    return is_known, is_known & is_clear & has_room
+def _is_known(genome: Genome, contig: str, start_bp: int, window_bp: int) -> bool:
+    n_unknown = np.count_nonzero(genome.window(contig, start_bp, start_bp + window_bp) == ord("N"))
+    return bool(n_unknown <= MAX_N_FRACTION * window_bp)
 
 
 def _pairs(row: NDArray[np.integer], start: Ints) -> pl.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.carbon import CHUNK_TOKENS, CarbonStateEncoder
 from geno_model.encoder.likelihood import window_log_likelihood
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.genomics.edits import EditType, RelEdit
@@ -71,7 +71,8 @@ def test_a_window_and_an_edit_at_full_size(folder: Path, measured: Callable[[str
     encoded = encode_window(encoder, window, [[edit]], np.array([CENTRE]))
     measured("encode_window_one_edit_s", time.perf_counter() - started)
     measured("encode_window_peak_gib", peak_gib())
-    assert encoder.n_tokens_run == 1 + (CENTRE + RADIUS + 1) + (RADIUS + 1)
+    n_reference = 1 + CENTRE + RADIUS + 1
+    assert encoder.n_tokens_run == -(-n_reference // CHUNK_TOKENS) * CHUNK_TOKENS + RADIUS + 1
     states = torch.cat([encoded.reference, encoded.targets])
     assert states.shape == (2, 1_024) and states.dtype == torch.float32
     torch.testing.assert_close(states.norm(dim=1), torch.ones(2), atol=1e-5, rtol=0)

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from geno_model.cli.score import app
-from geno_model.encoder.carbon import CarbonStateEncoder
+from geno_model.encoder.carbon import CHUNK_TOKENS, CarbonStateEncoder
 from geno_model.encoder.likelihood import log_likelihood_difference, next_token_marginals, window_log_likelihood
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
@@ -126,8 +126,8 @@ def test_without_targets_no_edited_window_is_run(folder: Path) -> None:
     encode_window(encoder, window, chains, tokens)  # the table of six-mer states is measured once
     before = encoder.n_tokens_run
     bare = encode_window(encoder, window, chains, tokens, with_targets=False)
-    # `<dna>`, and the reference up to the end of the last pool: not one token of an edited window.
-    assert encoder.n_tokens_run - before == 1 + 250 + encoder.contract.radius_tokens + 1
+    # The reference up to the end of the last pool, 268 tokens with `<dna>`, in whole chunks: no edited window.
+    assert encoder.n_tokens_run - before == 3 * CHUNK_TOKENS == 384
     whole = encode_window(encoder, window, chains, tokens)
     assert bare.targets.shape == (0, encoder.d_state)
     for name in ("reference", "locus", "shift"):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from geno_model.encoder.carbon import (
+    CHUNK_TOKENS,
     CarbonStateEncoder,
     EncoderFolderError,
     EncoderSettingsError,
@@ -141,9 +142,8 @@ def test_tokens_run_are_counted(encoder: CarbonStateEncoder) -> None:
     window = random_window(12)
     before = encoder.n_tokens_run
     encode_window(encoder, window, [[snv(window, 600)], [snv(window, 606)]], np.array([100, 101]))
-    assert (
-        encoder.n_tokens_run - before == 1 + (101 + 17) + 2 * 17
-    )  # <dna> and the window up to the last pool, then c .. c + 16 each
+    # <dna> and the window up to the last pool, 119 tokens, to the end of a chunk; then c .. c + 16 each
+    assert encoder.n_tokens_run - before == CHUNK_TOKENS + 2 * 17
 
 
 def test_locus_states_and_tokens(encoder: CarbonStateEncoder) -> None:

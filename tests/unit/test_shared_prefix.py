@@ -11,7 +11,7 @@ import torch
 from geno_model.encoder import shared_prefix
 from geno_model.encoder.carbon import CarbonStateEncoder
 from geno_model.encoder.shared_prefix import MemoryBudgetError, encode_window
-from geno_model.encoder.suffix import plain_attention, suffix_hidden_states
+from geno_model.encoder.suffix import plain_attention
 from geno_model.genomics.edits import EditType, ReferenceMismatchError, RelEdit, apply_edits_array, fit_window
 from geno_model.genomics.samplers import complex_indel, indel, mnv, uniform_snv
 from tests.unit.encoders import WINDOW_BP, random_window, tiny_encoder
@@ -94,49 +94,57 @@ def test_edits_at_both_ends_of_the_window_equal_the_naive_way(
     torch.testing.assert_close(encoded.targets, expected, atol=1e-5, rtol=0)
 
 
-def test_neither_batch_nor_order_nor_company_changes_a_state(
-    encoder: CarbonStateEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("layer", "context"), [(-1, "locus"), (-2, "pool")])
+def test_neither_order_nor_company_changes_a_bit(folder: Path, layer: int, context: str) -> None:
+    """On a CPU. Chains, cuts on the left, indels that share a pass in another frame and likelihoods included."""
+    encoder = tiny_encoder(folder, layer=layer, context=context)
     window = random_window(6)
-    edits = drawn_edits(window, 6, 10)
-    tokens = np.array([edit.rel_pos // 6 for edit in edits])
-    together = encode_window(encoder, window, [[edit] for edit in edits], tokens)
-    monkeypatch.setattr(shared_prefix, "SUFFIX_TOKENS", 1)
-    order = np.random.default_rng(0).permutation(len(edits))
-    shuffled = encode_window(encoder, window, [[edits[i]] for i in order], tokens[order])
-    torch.testing.assert_close(shuffled.targets, together.targets[order], atol=1e-6, rtol=0)
-    torch.testing.assert_close(shuffled.locus, together.locus[order], atol=1e-6, rtol=0)
-    assert torch.equal(shuffled.tokens_after, together.tokens_after[order])
-    alone = [encode_window(encoder, window, [[edit]], tokens[i : i + 1]).targets[0] for i, edit in enumerate(edits)]
-    torch.testing.assert_close(torch.stack(alone), together.targets, atol=1e-6, rtol=0)
+    chains = chains_of(drawn_edits(window, 6, 6, margin_bp=0), 2)
+    first = np.array([chain[0].rel_pos // 6 for chain in chains])
+    order = np.random.default_rng(0).permutation(len(chains))
+    groups = [order, order[:7], order[7:9], *np.split(order, len(order))]
+    seen: dict[int, list[bytes]] = {}
+    for group in groups:
+        members = [chains[i] for i in group]
+        encoded = encode_window(encoder, window, members, first[group], with_likelihood=True)
+        steps = np.array([len(chain) for chain in members])
+        for i, reference, begin, n in zip(group, encoded.reference, np.cumsum(steps) - steps, steps, strict=True):
+            parts = (encoded.targets, encoded.locus, encoded.shift, encoded.delta_loglik)
+            rows = [reference, *(part[begin : begin + n] for part in parts)]
+            seen.setdefault(int(i), []).append(b"".join(row.numpy().tobytes() for row in rows))
+    assert len(seen) == len(chains) and all(len(set(found)) == 1 and len(found) > 1 for found in seen.values())
 
 
-def test_a_batch_keeps_to_the_memory_it_is_given(encoder: CarbonStateEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    window = random_window(7)
-    edits = drawn_edits(window, 7, 10)
+def test_a_batch_keeps_to_the_memory_it_is_given(encoder: CarbonStateEncoder) -> None:
+    """Batches of several are for GPUs; on a CPU each suffix is run alone."""
+    window, edits = random_window(7), drawn_edits(random_window(7), 7, 10)
     chains, tokens = [[edit] for edit in edits], np.array([edit.rel_pos // 6 for edit in edits])
-    batches: list[int] = []
-
-    def counted(model: object, ids: torch.Tensor, *rest: object, **options: object) -> object:
-        batches.append(len(ids))
-        return suffix_hidden_states(model, ids, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(shared_prefix, "suffix_hidden_states", counted)
-    roomy = encode_window(encoder, window, chains, tokens)
-    assert len(batches) == 1 and batches[0] >= 25  # all but those that are cut on the left, near the window's end
-    with pytest.raises(MemoryBudgetError, match=r"the budget is 0 MiB; allow more memory") as error:
+    with pytest.raises(MemoryBudgetError, match=r"the budget is 0 MiB; allow more memory"):
         encode_window(encoder, window, chains, tokens, memory_bytes=1_000)
-    assert "MiB" in str(error.value)
-    passed: list[int] = []
+    allowed: list[int] = []
     for memory_bytes in range(2_000_000, 0, -40_000):
-        batches.clear()
         try:
-            tight = encode_window(encoder, window, chains, tokens, memory_bytes=memory_bytes)
+            allowed.append(shared_prefix._batch_tokens(encoder, N_TOKENS, 17, memory_bytes))
         except MemoryBudgetError:
             break
-        passed.append(max(batches))
-        torch.testing.assert_close(tight.targets, roomy.targets, atol=1e-6, rtol=0)
-    assert passed == sorted(passed, reverse=True) and passed[0] > passed[-1] >= 1
+    assert allowed == sorted(allowed, reverse=True) and allowed[0] > allowed[-1] >= 17
+    n = 30
+    rows, length = np.arange(n), np.random.default_rng(1).integers(1, 18, n)
+    suffixes = shared_prefix._Suffixes(rows, rows, rows, length, np.zeros((n, 17), dtype=np.int32))
+    for n_tokens in (1, 17, 100, 2_048):
+        parts = list(suffixes.batches(n_tokens))
+        assert sorted(row for part in parts for row in part.row) == list(range(n))
+        assert all(part.ids.size <= n_tokens or len(part.row) == 1 for part in parts)
+
+
+def test_no_padding_is_pooled_whatever_the_radius(folder: Path) -> None:
+    """323 tokens remain right of the edit: enough for a pool of 256 on each side, too few for one of 400."""
+    encoder = tiny_encoder(folder, window_bp=6_144, radius_tokens=400)
+    window = random_window(9, 6_144)
+    edit = RelEdit(700 * 6, EditType.DEL, window[4_200:4_212].tobytes().decode(), chr(window[4_200]))
+    state = encode_window(encoder, window, [[edit]], np.array([700])).targets[0]
+    kept = np.concatenate([np.frombuffer(b"A" * 11, dtype=np.uint8), apply_edits_array(window, [edit])])
+    torch.testing.assert_close(state, encoder.encode(kept, 4_200), atol=1e-5, rtol=0)
 
 
 def test_a_foreign_reference_base_is_refused_in_any_step(encoder: CarbonStateEncoder) -> None:

@@ -19,7 +19,7 @@ from geno_model.genomics.genome import Genome, most_central
 from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_model.predictor.world_model import WorldModel, model_batch, model_config
 from geno_model.scoring.errors import ScoringError
-from geno_model.scoring.surprise import RAW_SCHEMA, score_raw
+from geno_model.scoring.surprise import RAW_SCHEMA, Heads, score_raw, window_threads
 from tests.tiny_release import every_kind, random_model, vcf_text, write_fasta
 from tests.unit.encoders import WINDOW_BP, tiny_encoder
 
@@ -101,6 +101,30 @@ def test_batches_and_order_do_not_change_scores(raw: pl.DataFrame, alleles: pl.D
     for name in ("surprise_raw", "displacement"):
         np.testing.assert_allclose(again.reverse()[name], raw[name], atol=1e-6)
     assert seen == sorted(seen) and seen[-1] == 10
+
+
+def test_no_bit_of_a_score_depends_on_company_order_or_threads(genome, encoder) -> None:
+    """Every SNV of 40 places, alone and with all others of its place, its window and the contig."""
+    bases = genome.bases("chr1")
+    places = np.random.default_rng(3).choice(np.arange(600, 5_000), 40, replace=False)
+    rows = [("chr1", int(at) + 1, chr(bases[at]), alt, 0) for at in places for alt in "ACGT" if alt != chr(bases[at])]
+    rows += [("chr1", int(at) + 1, chr(bases[at]), chr(bases[at]) + "GA", 1) for at in places[:10]]
+    schema = {"contig": pl.String, "pos": pl.Int64, "ref": pl.String, "alt": pl.String, "edit_type": pl.UInt8}
+    alleles = pl.DataFrame(rows, schema=schema, orient="row")
+    model, context = random_model(encoder.sixmer_embeddings()), Context.build(None, None, genome)
+    heads = Heads(delta_loglik=True)
+
+    def score(part: pl.DataFrame, n_threads: int = 1) -> pl.DataFrame:
+        with window_threads(n_threads) as pool:
+            return score_raw(part, genome, encoder, model, context, heads=heads, pool=pool)
+
+    whole = score(alleles)
+    assert whole["reason"].null_count() == whole.height
+    mixed = alleles.sample(fraction=1, shuffle=True, seed=1)
+    again = score(mixed, 3).join(alleles.with_row_index("_row"), on=alleles.columns).sort("_row").drop("_row")
+    assert again.select(whole.columns).equals(whole)
+    for start, n in ((0, 1), (1, 2), (0, 3), (7, 50), (121, 1), (125, 5)):
+        assert score(alleles.slice(start, n)).equals(whole.slice(start, n))
 
 
 def test_no_alleles_give_no_rows(genome: Genome, encoder, alleles: pl.DataFrame) -> None:
