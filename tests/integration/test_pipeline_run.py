@@ -39,16 +39,21 @@ def start(profile: Path, job: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
     command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(profile), "--job", job]
     return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def run(profile: Path, job: str) -> str:
-    """Run a job to its end; what it said."""
+def run(profile: Path, job: str) -> subprocess.CompletedProcess[str]:
     process = start(profile, job)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    printed, said = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, said)
+
+
+def said_by(profile: Path, job: str) -> str:
+    """Run a job to its end; what it said."""
+    done = run(profile, job)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def stopped(profile: Path, job: str, signum: signal.Signals) -> tuple[int, str]:
@@ -73,13 +78,13 @@ class Story:
     def __init__(self, whole: Path, broken: Path) -> None:
         self.whole, self.broken = whole / "data", broken / "data"
         for job in ("build_dataset", "train_model"):
-            run(tiny_profile(whole), job)
+            said_by(tiny_profile(whole), job)
         profile = tiny_profile(broken)
         self.terminal_closed = stopped(profile, "build_dataset", signal.SIGHUP)
         self.killed = stopped(profile, "build_dataset", signal.SIGKILL)
-        self.resumed = run(profile, "build_dataset")
+        self.resumed = said_by(profile, "build_dataset")
         self.ctrl_c = stopped(profile, "train_model", signal.SIGINT)
-        self.at_last = run(profile, "train_model")
+        self.at_last = said_by(profile, "train_model")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from geno_model.genomics.build_check import BuildCheck, Misfit, SiteCounts, chec
 from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.genomics.genome import FORMAT_VERSION, Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
-from geno_model.scoring.scorer import PATHOGENIC, read_pathogenic
+from geno_model.scoring.known_pathogenic import PATHOGENIC, read_pathogenic
 from geno_pipeline.build.clinvar import ingest_clinvar
 from geno_pipeline.build.gnomad import ingest_gnomad
 from geno_pipeline.build.phased import ingest_phased

@@ -43,7 +43,7 @@ def outputs_changed(modules: list[nn.Module], change: Callable[[Tensor], Tensor]
     """What the modules give is changed, as by a device that computes them differently."""
     with ExitStack() as hooks:
         for module in modules:
-            hooks.enter_context(module.register_forward_hook(lambda module, given, out: change(out)))
+            hooks.enter_context(module.register_forward_hook(lambda module, given, out: change(out)))  # pyright: ignore[reportArgumentType]
         yield
 
 

@@ -16,7 +16,7 @@ from geno_model.encoder.likelihood import log_likelihood_difference, next_token_
 from geno_model.encoder.shared_prefix import encode_window
 from geno_model.genomics.edits import EditType, RelEdit, apply_edits_array, fit_window
 from geno_model.scoring.report_words import COLUMNS
-from geno_model.scoring.vcf_io import _INFO_FIELDS
+from geno_model.scoring.vcf_header import _INFO_FIELDS
 from tests.unit.encoders import WINDOW_BP, random_window, tiny_encoder
 from tests.unit.test_shared_prefix import chains_of, drawn_edits
 

@@ -114,13 +114,13 @@ def test_letters_that_are_no_bases_are_kept_for_words(
 
 def test_plinks_codes_of_chromosomes_where_the_fasta_lacks_them(tmp_path: Path, small: Genome) -> None:
     genome = Genome.open(write(tmp_path, ">chrX\nAC\n>chrY\nGT\n>M\nA\n>24\nC\n"), cache_dir=tmp_path)
-    assert genome.pop_codes_note() is None
+    assert genome.pop_plink_note() is None
     assert [genome.resolve(code) for code in ("23", "24", "25", "26", "27")] == ["chrX", "24", "chrX", "M", None]
-    assert genome.pop_codes_note() == (
+    assert genome.pop_plink_note() == (
         "contigs that the FASTA lacks are read by PLINK's codes: 23 as chrX, 25 as chrX (pseudo-autosomal), 26 as M"
     )
-    assert genome.pop_codes_note() is None
-    assert small.resolve("23") is None and small.pop_codes_note() is None
+    assert genome.pop_plink_note() is None
+    assert small.resolve("23") is None and small.pop_plink_note() is None
 
 
 def test_an_exact_name_wins_over_an_alias(tmp_path: Path) -> None:
