@@ -16,6 +16,7 @@ import json
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,21 +177,21 @@ class _Loading:
 
 def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
-    from geno_model.genomics.alleles import to_alleles
     from geno_model.genomics.genome import Genome
-    from geno_model.scoring.known_pathogenic import KnownPathogenic
+    from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning
     from geno_model.scoring.report_words import REASONS
     from geno_model.scoring.variant_text import variant_lines
     from geno_model.scoring.vcf_header import RESEARCH_NOTICE
     from geno_model.scoring.vcf_io import SCORED, allele_table, with_few_digits
 
     try:
-        lines = variant_lines([variant])
+        variant_lines([variant])  # refused before anything is loaded
     except VariantTextError as error:
         raise UsageError(str(error)) from None
     scorer = how.scorer(Genome.open(how.fasta))
-    scores = scorer.score_alleles(to_alleles(lines, scorer.genome))
-    advice = KnownPathogenic.count(scores).advice
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KnownPathogenicWarning)  # told below, as a line of ours
+        scores = scorer.score([variant])
     rows = with_few_digits(allele_table(scores).drop("record")).to_dicts()
     for row in rows:
         if row["status"] != SCORED:
@@ -198,7 +199,7 @@ def _score_variant(variant: str, how: _Loading) -> None:
             row["explanation"] = REASONS[row["reason"]]
         told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
         print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
-    for sentence in advice:
+    for sentence in KnownPathogenic.count(scores).advice:
         _say(sentence)
     if all(row["status"] != SCORED for row in rows):
         reasons = ", ".join(sorted({row["reason"] for row in rows}))
