@@ -131,6 +131,7 @@ class Scorer:
         region_class, gc_bin, repeat_class, bucket_id, surprise_raw, displacement, delta_loglik, surprise (percentile),
         n_calibration, confidence, low_confidence, all null where `reason` (updated by `score_raw`) says why there
         is no score, or where the head is not wanted. Rows without a reason hold the columns of `data_contracts.scores`.
+        A window over the origin of a circle may begin left of 0.
         """
         numbered = alleles.with_row_index("_row")
         retained = numbered.filter(pl.col("reason").is_null())
