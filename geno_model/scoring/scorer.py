@@ -147,6 +147,7 @@ class Scorer:
         is no score, or where the head is not wanted. Rows without a reason hold the columns of `data_contracts.scores`.
         Adds clinvar_pathogenic, with or without a score: whether the release's ClinVar calls the allele pathogenic or
         likely so; null where the release has no ClinVar.
+        A window over the origin of a circle may begin left of 0.
         """
         numbered = alleles.with_row_index("_row")
         retained = numbered.filter(pl.col("reason").is_null())

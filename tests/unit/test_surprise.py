@@ -127,6 +127,29 @@ def test_no_bit_of_a_score_depends_on_company_order_or_threads(genome, encoder) 
         assert score(alleles.slice(start, n)).equals(whole.slice(start, n))
 
 
+def test_where_a_circle_is_cut_open_changes_no_score(encoder, tmp_path: Path) -> None:
+    """The same mitochondria, begun 5,000 bp later: scores, context and windows over the origin are those of the DNA."""
+    bases = "".join(np.random.default_rng(4).choice(list("ACGT"), 16_569))
+    (tmp_path / "m.fa").write_text(f">chrM\n{bases}\n")
+    (tmp_path / "turned.fa").write_text(f">MT\n{bases[5_000:] + bases[:5_000]}\n")
+    positions = [1, 73, 1_000, 5_000, 5_001, 9_000, 16_000, 16_566]
+    found = []
+    for name, contig, shift in (("m.fa", "chrM", 0), ("turned.fa", "MT", 5_000)):
+        genome = Genome.open(tmp_path / name, cache_dir=tmp_path / "cache")
+        pos = [(at - 1 - shift) % 16_569 + 1 for at in positions]
+        ref = [bases[at - 1] for at in positions]
+        alt = ["ACGT"[("ACGT".index(base) + 1) % 4] for base in ref]
+        columns = {"contig": [contig] * len(pos), "pos": pos, "ref": ref, "alt": alt, "edit_type": [0] * len(pos)}
+        alleles = pl.DataFrame(columns, schema_overrides={"edit_type": pl.UInt8})
+        context, model = Context.build(None, None, genome), random_model(encoder.sixmer_embeddings())
+        found.append(score_raw(alleles, genome, encoder, model, context, policy="centred"))
+    first, turned = found
+    assert first["reason"].null_count() == first.height and first["pos"].to_list() == positions
+    assert first["window_start_bp"].min() < 0 < 16_569 - WINDOW_BP < first["window_start_bp"].max()  # type: ignore[operator]
+    names = ["surprise_raw", "displacement", "gc", "region_class", "repeat_class"]
+    assert first.select(names).equals(turned.select(names))
+
+
 def test_no_alleles_give_no_rows(genome: Genome, encoder, alleles: pl.DataFrame) -> None:
     model = random_model(encoder.sixmer_embeddings())
     empty = score_raw(alleles.head(0), genome, encoder, model, Context.build(None, None, genome))
