@@ -97,7 +97,7 @@ class Accession:
 
 def accession(contig: str) -> Accession | None:
     """What RefSeq's (`NC_000021.8`) or GenBank's (`CM000683.2`, `J01415.2`) name of a human chromosome says."""
-    parts = re.fullmatch(r"((?:NC_|CM|J)(\d+))(?:\.(\d+))?", contig)
+    parts = re.fullmatch(r"((?:NC_|CM|J)(\d{1,9}))(?:\.(\d{1,9}))?", contig)
     if not parts:
         return None
     name, number, version = parts[1], int(parts[2]), int(parts[3] or 0)

@@ -22,7 +22,7 @@ from typing import Any
 import polars as pl
 
 from geno_model.files import lock, remove_folder, replacing_file
-from geno_model.genomics.errors import InputError
+from geno_model.genomics.errors import InputError, WrongBuildError
 from geno_model.release.manifest import canonical_json
 from geno_model.scoring.errors import NothingScoredError
 
@@ -95,7 +95,7 @@ def kept_parts(output: Path, identity: Mapping[str, Any], *, resume: bool | None
         _prepare(folder, json.loads(canonical_json(dict(identity))), resume)
         yield Parts(folder)
     except BaseException as error:
-        if isinstance(error, NothingScoredError) or not _files(folder):
+        if isinstance(error, NothingScoredError | WrongBuildError) or not _files(folder):
             remove_folder(folder)
         raise
     else:

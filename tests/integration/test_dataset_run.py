@@ -165,7 +165,7 @@ def test_a_file_of_another_build_stops_at_its_asset(dataset: Dataset) -> None:
     dataset.rewrite("phased.vcf.gz", shift)
     code, made, said = dataset.make()
     assert code == 1 and made == []
-    assert "phased_haplotypes: InputError" in said and "reference bases" in said
+    assert "phased_haplotypes: WrongBuildError" in said and "of another genome build" in said
     assert dataset.hashes() == before
     (dataset.inputs / "phased.vcf.gz").write_bytes(sound)
 

@@ -77,11 +77,11 @@ def every_kind_of(work: Path) -> list[tuple[str, int, str, str, list[str]]]:
 
 
 def test_an_input_commitment_is_what_the_page_says(work: Path) -> None:
-    """Record 1 by hand: an SNV at chr1:100, in the first window of 3,072 bp."""
+    """Record 1 by hand: an SNV of chr1 in the first window of 3,072 bp."""
     contig = (work / "ref.fa").read_text().split("\n")[1]
     record = every_kind_of(work)[0]
     commitment = {
-        "contig": "chr1", "pos": 100, "ref": record[2], "alt": record[3], "window_start_bp": 0,
+        "contig": "chr1", "pos": record[1], "ref": record[2], "alt": record[3], "window_start_bp": 0,
         "window_sha256": hashlib.sha256(contig[:3_072].encode()).hexdigest(),
         "layer": -1, "pooling": "centered_mean", "radius_tokens": 16, "dtype": "float32",
         "window_policy": "most_central",

@@ -223,15 +223,15 @@ SEC = [(149, 152), (159, 160), (199, 201)]  # the second one's codon is cut by a
     [
         # RefSeq's GFF3: on every segment of the protein
         """
-        NC_000001.11|RefSeq|gene|101|400|.|+|.|ID=gene-XYZ;Name=XYZ;gene=XYZ
-        NC_000001.11|RefSeq|mRNA|101|400|.|+|.|ID=rna-T;Parent=gene-XYZ;gene=XYZ
-        NC_000001.11|RefSeq|CDS|141|160|.|+|0|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
-        NC_000001.11|RefSeq|CDS|200|250|.|+|1|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
+        NC_000001|RefSeq|gene|101|400|.|+|.|ID=gene-XYZ;Name=XYZ;gene=XYZ
+        NC_000001|RefSeq|mRNA|101|400|.|+|.|ID=rna-T;Parent=gene-XYZ;gene=XYZ
+        NC_000001|RefSeq|CDS|141|160|.|+|0|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
+        NC_000001|RefSeq|CDS|200|250|.|+|1|ID=c;Parent=rna-T;transl_except=(pos:150..152%2Caa:Sec)%2C(pos:join(160%2C200..201)%2Caa:Sec),(pos:210..212%2Caa:Met)
         """,
         # RefSeq's GTF
         """
-        NC_000001.11|RefSeq|CDS|141|160|.|+|0|transcript_id "T"; transl_except "(pos:150..152,aa:Sec)";
-        NC_000001.11|RefSeq|CDS|200|250|.|+|1|transcript_id "T"; transl_except "(pos:join(160,200..201),aa:Sec)";
+        NC_000001|RefSeq|CDS|141|160|.|+|0|transcript_id "T"; transl_except "(pos:150..152,aa:Sec)";
+        NC_000001|RefSeq|CDS|200|250|.|+|1|transcript_id "T"; transl_except "(pos:join(160,200..201),aa:Sec)";
         """,
         # Ensembl's and GENCODE's GTF
         """
