@@ -31,7 +31,7 @@ from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_model.scoring.scorer import Scorer
 from geno_model.scoring.surprise import Heads
 
-HEADS = ("surprise_raw", "displacement", "delta_loglik")
+HEADS: tuple[str, ...] = ("surprise_raw", "displacement", "delta_loglik")
 _PLAIN_INSTRUCTIONS = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
 
 

@@ -41,9 +41,13 @@ def on_cpu(encoder: CarbonStateEncoder, model: WorldModel) -> Probe:
 @contextmanager
 def outputs_changed(modules: list[nn.Module], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """What the modules give is changed, as by a device that computes them differently."""
+
+    def changed(module: nn.Module, given: Any, out: Tensor) -> Tensor:
+        return change(out)
+
     with ExitStack() as hooks:
         for module in modules:
-            hooks.enter_context(module.register_forward_hook(lambda module, given, out: change(out)))
+            hooks.enter_context(module.register_forward_hook(changed))
         yield
 
 
