@@ -1,7 +1,7 @@
 """Another device than the CPU: used only where it gives the CPU's numbers (spec 2, "Signal and noise").
 
-Belongs here: choosing a device, moving encoder and model to it, and the comparison that decides whether it may be used.
-Does not: the noise of a number type on one device (`encoder.noise`).
+Belongs here: choosing a device, moving encoder and model to it, the comparison that decides whether it may be used, and
+how far scores of two right machines may lie apart. Does not: noise of a number type on one device (`encoder.noise`).
 
 The concept: an SNV moves a state by a thousandth of its length or less, so a device whose states are off by a
 thousandth gives scores that mean nothing, though each state looks right. So encoder and model score SNVs in a window of
@@ -108,3 +108,19 @@ def require_same_numbers(on_cpu: Probe, on_device: Probe, dtype: str, device: st
                 f"them by {of_snv:.2g}, and at most {most:.2%} of that is allowed in {dtype}; use --device cpu, or "
                 "another version of PyTorch"
             )
+
+
+def tolerances_of(encoder: CarbonStateEncoder, model: WorldModel) -> dict[str, float]:
+    """By how much each score of an allele may differ between two machines that are both right.
+
+    A surprise is the distance of two states, each of which may be off by `MOST_DIFFERENCE`; a displacement D counts as
+    the distance sqrt(2 D) that it stands for. delta_loglik, in nats, is held against that of an SNV in the same way.
+    Measured on the demo (benchmarks/rerun_noise.py, 40 alleles, with other instruction sets, threads and batches),
+    beside what this allows there, and the median of its SNVs:
+
+        surprise_raw  1.6e-8, 8.7e-7, 1.0e-4    displacement  2.9e-8, 8.7e-7, 5.4e-4    delta_loglik  3e-5, 8.9e-4, 0.7
+    """
+    snvs = probe(encoder, model)
+    share = 2 * MOST_DIFFERENCE[encoder.contract.dtype]
+    distance = share * snvs.distance
+    return {"surprise_raw": distance, "displacement": distance, "delta_loglik": share * snvs.nats}

@@ -29,7 +29,7 @@ from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import MANIFEST, ReleaseError, file_sha256, verify_release
 from geno_model.release.receipt import ReceiptError, Run, Score, Seal, SealError, read_receipts, read_scores
 from geno_model.scoring.calibration import percentile, read_calibration
-from geno_model.scoring.device import MOST_DIFFERENCE, probe
+from geno_model.scoring.device import tolerances_of
 from geno_model.scoring.receipts import reference_sha256, scores_of, vcf_sha256
 from geno_model.scoring.scorer import CALIBRATION, Scorer
 from geno_model.scoring.surprise import Heads
@@ -114,7 +114,7 @@ def verify(
 ) -> Verdict:
     """Hold receipts against a release and, where given, the scored file and the inputs; `rerun` scores those again.
 
-    A rerun's numbers may differ by `rerun_tolerances`, because another machine or version gives other last bits.
+    A rerun's numbers may differ by `device.tolerances_of`, because another machine or version gives other last bits.
     Percentiles follow exactly from a receipt's own raw surprise.
     progress: told now and then how many receipts are done. Raises InputError or OSError for what cannot be read at all.
     """
@@ -137,22 +137,9 @@ def verify(
             may_rerun = rerun and not any(map(verdict.differs, _NO_RERUN_WITH))
             scorer = _same_scorer(model_dir, genome, encoder_dir, run) if may_rerun else None
             alleles = _input_scores(inputs.vcf, genome, config, run, scorer, chunk_bytes, tell)
-            tolerances = rerun_tolerances(scorer) if scorer else {}
+            tolerances = tolerances_of(scorer.encoder, scorer.model) if scorer else {}
             _compare_inputs(alleles, read_scores(receipt), run, inputs, tolerances, verdict)
     return verdict
-
-
-def rerun_tolerances(scorer: Scorer) -> dict[str, float]:
-    """By how much each number may differ when it is computed again.
-
-    A surprise is the distance of two states, each of which another machine may have `MOST_DIFFERENCE` of what an SNV
-    does elsewhere; a displacement D is compared as the distance sqrt(2 D) that it stands for. delta_loglik, in nats, is
-    held against that of an SNV in the same way.
-    """
-    snvs = probe(scorer.encoder, scorer.model)
-    share = 2 * MOST_DIFFERENCE[scorer.encoder.contract.dtype]
-    distance = share * snvs.distance
-    return {"surprise_raw": distance, "displacement": distance, "delta_loglik": share * snvs.nats}
 
 
 def _same_scorer(model_dir: Path, genome: Genome, encoder_dir: Path | None, run: Run) -> Scorer:
