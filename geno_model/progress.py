@@ -156,8 +156,8 @@ def shown(screen: Console, say: Callable[[str], None], *, quiet: bool = False) -
 
 
 def now_and_then(say: Callable[[str], None], n_total: int, unit: str, every_s: float) -> Callable[[int], None]:
-    """Something to call with what is done: says a line at most every so many seconds, and at the end."""
-    pace, said = Pace(n_total, unit), time.monotonic()
+    """Something to call with what is done: says a line at once, at most every so many seconds, and at the end."""
+    pace, said = Pace(n_total, unit), float("-inf")
 
     def tell(n_done: int) -> None:
         nonlocal said

@@ -85,10 +85,10 @@ def test_a_count_is_recognised_in_what_was_said(clock: Clock):
 def test_lines_come_now_and_then_and_at_the_end(clock: Clock):
     said: list[str] = []
     tell = now_and_then(said.append, 10, "steps", every_s=5)
-    for n_done in range(1, 11):
-        clock.now += 1
+    for n_done in range(11):
         tell(n_done)
-    assert [line.split()[0] for line in said] == ["5", "10"]
+        clock.now += 1
+    assert [line.split()[0] for line in said] == ["0", "5", "10"]
 
 
 def test_a_ticker_speaks_while_the_work_is_silent():
