@@ -142,8 +142,10 @@ class _Bar:
 
 
 @contextmanager
-def shown(screen: Console, say: Callable[[str], None], *, quiet: bool = False) -> Iterator[Work]:
-    """Progress: a bar where `screen` is a terminal, else a plain line every ten seconds; nothing if `quiet`."""
+def shown(say: Callable[[str], None], screen: Console | None = None, *, quiet: bool = False) -> Iterator[Work]:
+    """Progress: a bar where `screen` (standard error unless given) is a terminal, else a plain line every ten seconds;
+    nothing if `quiet`."""
+    screen = screen or Console(stderr=True)
     if quiet:
         yield _Silence()
     elif screen.is_terminal:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from geno_model.pipes import quiet_when_unread
 from geno_pipeline.config import DEFAULT_PROFILE, ProfileError
-from geno_pipeline.run import run
+from geno_pipeline.run import INTERRUPTED, RESUMES, run
 from geno_pipeline.ui import serve
 
 
@@ -35,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     except ProfileError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while no asset was being made
+        print(f"interrupted; what was made is kept. {RESUMES}", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ def score_with_release(profile: Profile) -> int:
         "--output": profile.storage / SCORED,
         "--report": profile.storage / SCORED_PAGE,
     }
-    shown = " ".join(["geno-score", *(f"{name} {value}" for name, value in options.items())])
-    Console(stderr=True).print(shown, highlight=False, soft_wrap=True)
-    arguments = [str(part) for pair in options.items() for part in pair]
+    # --restart: what an interrupted run has kept beside the output may be of another model.
+    arguments = [*(str(part) for pair in options.items() for part in pair), "--restart"]
+    Console(stderr=True).print(" ".join(["geno-score", *arguments]), highlight=False, soft_wrap=True)
     environment = os.environ | {"GENO_CACHE": str(profile.storage)}
     return subprocess.run([*command, *arguments], env=environment, check=False).returncode
 

@@ -26,7 +26,7 @@ from geno_model.progress import shown
 from geno_pipeline.config import DEFAULT_PROFILE, ProfileError, load_profile
 from geno_pipeline.headline import ablation_table, print_headline, score_with_release
 from geno_pipeline.run_history import COMMAND_LINE, InHistory, close_lost_runs, only_run, stopped_by_any_signal
-from geno_pipeline.screen import RunReport, summary
+from geno_pipeline.screen import RunReport, say, summary
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -35,6 +35,7 @@ HOME = Path(__file__).parents[1] / "dagster_home"
 WHOLE_JOB = "everything"  # the one that ends with a scored VCF
 ABLATIONS = "ablate"
 REFRESH = "benchmark_refresh"
+RESUMES = "The same command resumes there"
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -68,7 +69,7 @@ def run(profile_name: str | None, data: Path | None, job_name: str, *, again: bo
     screen = Console(stderr=True)
     set_environment(profile_name, data)
     runs = Path(os.environ["GENO_RUNS"])
-    with only_run(runs), stopped_by_any_signal(), shown(screen, partial(_say, screen)) as work:
+    with only_run(runs), stopped_by_any_signal(), shown(partial(say, screen), screen) as work:
         work.begin("loading the pipeline")
         import dagster as dg  # after the environment is set, and not before a bad profile is reported
 
@@ -105,7 +106,7 @@ def _tell_failure(report: RunReport, job_name: str) -> int:
     """Say what became of a run that did not end well. Returns the exit code."""
     if report.was_interrupted:
         n_made = sum(step.seconds is not None and not step.failure for step in report.assets.values())
-        report.say(f"{job_name}: interrupted; the {n_made} assets made are kept. The same command resumes there", "red")
+        report.say(f"{job_name}: interrupted; what was made is kept (assets: {n_made}). {RESUMES}", "red")
     else:
         Console().print(summary(report, f"{job_name}: failed"))
         for step in report.steps.values():
@@ -132,33 +133,25 @@ def _make(job: dg.JobDefinition, instance: dg.DagsterInstance, report: RunReport
     # What lies between a refresh's inputs and its report (training) may be out of date, and stays as it is.
     is_one_round = again or job.name == REFRESH
     part = Round(wanted, PROFILE.contigs) if is_one_round else None
-    n_rounds = 0
+    is_first = True
     while part := part or next_round(defs, instance, wanted, PROFILE.contigs, storage.is_stored):
-        if not n_rounds and len(part.assets) < len(wanted):
+        if is_first and len(part.assets) < len(wanted):
             report.say(f"{len(wanted) - len(part.assets)} of {len(wanted)} assets are up to date")
-        n_rounds += 1
+        is_first = False
         run_id = str(uuid.uuid4())
         instance.add_event_listener(run_id, InHistory(instance, run_id, report))
-        try:
-            result = job.execute_in_process(
-                instance=instance,
-                run_id=run_id,
-                raise_on_error=False,
-                asset_selection=part.assets,
-                run_config=quiet,
-                tags=COMMAND_LINE
-                | ({RANGE_START: part.contigs[0], RANGE_END: part.contigs[-1]} if part.contigs else {}),
-            )
-        except KeyboardInterrupt:  # between two steps
-            report.was_interrupted = True
-            return False
+        stretch = {RANGE_START: part.contigs[0], RANGE_END: part.contigs[-1]} if part.contigs else {}
+        result = job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            asset_selection=part.assets,
+            run_config=quiet,
+            tags=COMMAND_LINE | stretch,
+        )
         if not result.success:
             return False
         part = None
         if is_one_round:
             return True
     return True
-
-
-def _say(screen: Console, line: str) -> None:
-    screen.print(line, highlight=False, markup=False, soft_wrap=True)

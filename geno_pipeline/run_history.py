@@ -10,7 +10,6 @@ holds the lock of the history knows that no other command-line run is alive, and
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -25,6 +24,7 @@ import dagster as dg
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from geno_model.files import lock
 from geno_pipeline.config import ProfileError
 from geno_pipeline.screen import RunReport
 
@@ -77,14 +77,15 @@ def close_lost_runs(instance: dg.DagsterInstance) -> str | None:
 @contextmanager
 def only_run(runs: Path) -> Iterator[None]:
     """Hold the lock of a history for as long as the block lasts. Raises `AlreadyRunningError` if another has it."""
-    with (runs / "command-line.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(
-                f"another command is making assets of this profile (it has the lock in {runs}); wait for it, or stop it"
-            ) from None
+    handle = lock(runs)
+    if handle is None:
+        raise AlreadyRunningError(
+            f"another command is making assets of this profile (it has the lock in {runs}); wait for it, or stop it"
+        )
+    try:
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

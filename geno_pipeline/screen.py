@@ -55,6 +55,7 @@ class RunReport:
         error = getattr(event.event_specific_data, "error", None) if event else None
         self._write(entry.timestamp, step, f"{entry.message}\n{error.to_string()}" if error else entry.message)
         if step is None:
+            self.was_interrupted |= event is not None and event.event_type_value == "PIPELINE_CANCELED"
             return
         if event is None:
             self._heard(step, entry.user_message)
@@ -84,7 +85,7 @@ class RunReport:
 
     def say(self, line: str, style: str = "") -> None:
         """A line on the screen."""
-        self.screen.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+        say(self.screen, line, style)
 
     def _write(self, timestamp: float, step: str | None, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
@@ -123,6 +124,11 @@ class RunReport:
             return f"{step}: interrupted"
         message = re.sub(rf"^[\w.]*\b{error.cls_name}: ", "", error.message.strip())
         return f"{step}: {error.cls_name}: {' '.join(message.split())}"
+
+
+def say(screen: Console, line: str, style: str = "") -> None:
+    """A line as it is, without markup."""
+    screen.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _add_size(report: StepReport, metadata: Any) -> None:

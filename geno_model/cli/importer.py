@@ -21,7 +21,6 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import no_network
-from geno_model.pipes import quiet_when_unread
 
 if TYPE_CHECKING:
     from geno_model.importing.import_export import ImportSummary
@@ -91,9 +90,7 @@ def import_genotypes(
     written or counted under one reason.
     """
     with one_line_errors(PROGRAM), no_network() as guard:
-        from rich.console import Console  # here, so that --help does not wait for polars
-
-        from geno_model.genomics.genome import Genome
+        from geno_model.genomics.genome import Genome  # here, so that --help does not wait for polars
         from geno_model.importing.import_export import check_paths, import_export
         from geno_model.importing.vcf_output import is_sample_name
         from geno_model.progress import shown
@@ -110,7 +107,7 @@ def import_genotypes(
         except OutputError as error:
             raise UsageError(str(error)) from None
         require_writable(output)
-        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+        with shown(_say, quiet=quiet) as work:
             work.begin("opening the reference (its first time takes longer)")
             genome = Genome.open(fasta)
             work.begin("importing")
@@ -132,8 +129,7 @@ def import_genotypes(
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _stop)  # so that a killed run clears its temporary file away
-    with quiet_when_unread():
-        app()
+    app()
 
 
 def _stop(signum: int, _frame: object) -> None:

@@ -17,7 +17,6 @@ from typing import Annotated
 import typer
 
 from geno_model.cli import one_line_errors
-from geno_model.pipes import quiet_when_unread
 
 PROGRAM = "geno-release"
 
@@ -39,14 +38,12 @@ def fetch_encoder(
 ) -> None:
     """Download an encoder's weights, config and tokenizer, verified; a broken download is resumed."""
     with one_line_errors(PROGRAM):
-        from rich.console import Console
-
         from geno_model.progress import shown
         from geno_model.release import fetch
 
         if repo is not None and revision is None:
             raise fetch.FetchError("--repo needs --revision: the pinned revision is one of Carbon-500M")
-        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+        with shown(_say, quiet=quiet) as work:
             file_now = ""
 
             def report(name: str, n_done_bytes: int, n_bytes: int) -> None:
@@ -67,8 +64,7 @@ def fetch_encoder(
 
 def main() -> None:
     """Entry point of the console script."""
-    with quiet_when_unread():
-        app()
+    app()
 
 
 def _say(line: str) -> None:

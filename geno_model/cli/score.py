@@ -27,7 +27,6 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import Guard, no_network
-from geno_model.pipes import quiet_when_unread
 from geno_model.scoring.errors import NothingScoredError, VariantTextError
 
 if TYPE_CHECKING:
@@ -222,8 +221,6 @@ def _score_file(
     batch_size: int,
     quiet: bool,
 ) -> None:
-    from rich.console import Console
-
     from geno_model.genomics.genome import Genome
     from geno_model.progress import shown
     from geno_model.scoring.regions import Regions
@@ -231,7 +228,7 @@ def _score_file(
 
     started = time.monotonic()
     paths.check()
-    with shown(Console(stderr=True), _say, quiet=quiet) as work:
+    with shown(_say, quiet=quiet) as work:
         work.begin("opening the reference (its first time takes longer)")
         genome = Genome.open(paths.fasta)
         within = Regions.read(regions, paths.regions_file, genome)
@@ -285,8 +282,7 @@ def _told_how_to_go_on(output: Path) -> Iterator[None]:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _stop)  # so that a killed run clears its temporary file away
-    with quiet_when_unread():
-        app()
+    app()
 
 
 def _stop(signum: int, _frame: object) -> None:

@@ -21,7 +21,6 @@ import typer
 
 from geno_model.cli import UsageError, one_line_errors
 from geno_model.offline import no_network
-from geno_model.pipes import quiet_when_unread
 
 if TYPE_CHECKING:
     from geno_model.scoring.verify import Verdict
@@ -58,13 +57,11 @@ def verify(
             raise UsageError("--rerun scores again, for which it needs --vcf and --fasta")
         if str(vcf) == "-":
             raise UsageError("--vcf must be a file: standard input cannot be read twice")
-        from rich.console import Console  # here, so that --help does not wait for PyTorch
-
-        from geno_model.progress import shown
+        from geno_model.progress import shown  # here, so that --help does not wait for PyTorch
         from geno_model.scoring import verify as verification
 
         inputs = verification.Inputs(vcf, fasta) if vcf and fasta else None
-        with shown(Console(stderr=True), _say, quiet=quiet) as work:
+        with shown(_say, quiet=quiet) as work:
             work.begin("comparing", None, "receipts")
 
             def tell(n_done: int) -> None:
@@ -89,8 +86,7 @@ def verify(
 
 def main() -> None:
     """Entry point of the console script."""
-    with quiet_when_unread():
-        app()
+    app()
 
 
 def _agreement(verdict: Verdict, output: Path | None, has_inputs: bool) -> str:

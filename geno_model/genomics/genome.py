@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from data_contracts.columns import BASES_PER_TOKEN
 from geno_model.files import remove_folder, replacing_folder, sweep
-from geno_model.genomics.builds import contradicts, plain_name
+from geno_model.genomics.builds import MT_LENGTH_BP, OLD_MT_LENGTH_BP, contradicts, plain_name
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
@@ -47,18 +47,13 @@ FORMAT_VERSION = 2
 CONTIGS_SHOWN = 5
 RESIDENT_PLACES = 64
 NO_WINDOW = np.iinfo(np.int64).min  # a start that no window has
-CIRCULAR_BP = (16_569, 16_571)  # human mitochondria: the revised Cambridge reference; hg19's chrM
 
 _BLOCK = 8 << 20
 _END_BYTES = 64 << 10
 _PLACE_BITS = 21
 _BASE_TABLE = bytes(ord(chr(byte).upper()) if chr(byte) in "ACGTacgt" else ord("N") for byte in range(256))
-_PLINK = {
-    "23": "X",
-    "24": "Y",
-    "25": "X",
-    "26": "MT",
-}  # of AncestryDNA, too; 25 is the pseudo-autosomal part
+# PLINK's codes of chromosomes, and AncestryDNA's; 25 is the pseudo-autosomal part.
+_PLINK = {"23": "X", "24": "Y", "25": "X", "26": "MT"}
 
 
 class Genome:
@@ -124,8 +119,9 @@ class Genome:
         found = self.namesake(contig)
         if found is None or (found != contig and contradicts(contig, self.contigs[found])):
             return None
-        if contig not in self.contigs and contig in self._plink:
-            self._plink_met.add(contig)
+        code = plain_name(contig)
+        if code in self._plink and contig not in self.contigs:
+            self._plink_met.add(code)
         return found
 
     def namesake(self, contig: str) -> str | None:
@@ -145,7 +141,7 @@ class Genome:
 
     def is_circular(self, contig: str) -> bool:
         """Whether the contig's last base is followed by its first: `chrM`, `M`, `MT` of a human length."""
-        return plain_name(contig) == "MT" and self.contigs[contig] in CIRCULAR_BP
+        return plain_name(contig) == "MT" and self.contigs[contig] in (MT_LENGTH_BP, OLD_MT_LENGTH_BP)
 
     @property
     def contigs_in_words(self) -> str:
@@ -169,7 +165,7 @@ class Genome:
 
         Of a circular contig a span over the origin, as [-100, 200) or [16,500, 16,700) of 16,569, gives a copy.
         """
-        if self.is_circular(contig) and not 0 <= start_bp <= end_bp <= self.contigs[contig]:
+        if not 0 <= start_bp <= end_bp <= self.contigs[contig] and self.is_circular(contig):
             return self.bases(contig)[np.arange(start_bp, end_bp) % self.contigs[contig]]
         self._require_span(contig, start_bp, end_bp)
         first, end = self._offsets[contig] + start_bp, self._offsets[contig] + end_bp

@@ -11,7 +11,6 @@ broken download is resumed: whole files are hashed and not fetched again, a part
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -36,6 +35,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars, logging
 
+from geno_model.files import lock
 from geno_model.genomics.errors import InputError
 
 CARBON_REPO = "HuggingFaceBio/Carbon-500M"
@@ -175,12 +175,10 @@ def _partial_folder(folder: Path, repo_id: str, revision: str) -> Iterator[Path]
     downloads = folder.with_name(f".{folder.name}.partial")
     partial = downloads / repo_id.replace("/", "--") / revision
     partial.mkdir(parents=True, exist_ok=True)
-    handle = os.open(downloads, os.O_RDONLY)
+    handle = lock(downloads)  # two that append to one file would spoil it
+    if handle is None:
+        raise FetchError(f"another process is downloading into {folder}; wait until it has ended")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two that append to one file would spoil it
-        except BlockingIOError:
-            raise FetchError(f"another process is downloading into {folder}; wait until it has ended") from None
         yield partial
         shutil.rmtree(downloads, ignore_errors=True)
     finally:

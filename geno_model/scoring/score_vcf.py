@@ -20,7 +20,7 @@ import polars as pl
 from geno_model import __version__
 from geno_model.genomics.alleles import RETAINED, account, to_alleles
 from geno_model.genomics.build_check import checked_chunks
-from geno_model.genomics.genome import Genome
+from geno_model.genomics.genome import CONTIGS_SHOWN, Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError
 from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
@@ -38,7 +38,6 @@ UNSORTED_NOTE = (
 )
 ACCOUNTING_SOURCE = "scored_vcf"
 TEXT_BYTES = 2 << 20  # of VCF held at once
-CONTIGS_SHOWN = 5
 CHUNK_RECORDS = 4_096  # a minute or two of work on a CPU: what a killed run loses at most
 
 

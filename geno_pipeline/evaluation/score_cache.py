@@ -2,10 +2,10 @@
 
 Belongs here: which rows are known already. Does not: any score.
 
-Concept: alleles that share a window are scored together, and the last bits of a number depend on its company. So what
-is kept or made anew is a whole group (the alleles of one window): its numbers are taken from before only if the group
-has the very same alleles. That way a refresh gives the bytes that a run from nothing gives. The key names all that the
-numbers depend on besides the alleles; with another key nothing is known.
+Concept: alleles that share a window are scored together, and on a GPU the last bits of a number depend on its company
+(on a CPU they do not: RFC 0009). So what is kept or made anew is a whole group (the alleles of one window): its numbers
+are taken from before only if the group has the very same alleles. That way a refresh gives the bytes that a run from
+nothing gives. The key names all that the numbers depend on besides the alleles; with another key nothing is known.
 """
 
 from __future__ import annotations
