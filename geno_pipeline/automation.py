@@ -24,6 +24,7 @@ from geno_pipeline.assets import PROFILE
 from geno_pipeline.assets.input_files import BENCHMARK_FILES, CLINVAR_RELEASE, HASHES, benchmark_tables, contents_of
 from geno_pipeline.build.clinvar import release_date
 from geno_pipeline.evaluation.history import read_metrics
+from geno_pipeline.gates import refusal
 from geno_pipeline.storage import combined_sha256
 
 REFRESHED = (
@@ -42,6 +43,8 @@ MONDAY_NIGHT = "0 3 * * 1"  # ClinVar is released in the days before
 QUIET_S = 60.0
 """A file that was written to within this time may not be whole yet."""
 
+REQUEST = "refresh_of"  # tag of a run: the files that it was asked for
+MOST_TRIES = 3
 ALL_CONTIGS = {
     "dagster/asset_partition_range_start": PROFILE.contigs[0],
     "dagster/asset_partition_range_end": PROFILE.contigs[-1],
@@ -93,8 +96,30 @@ def request(now: Found, last: Found | None, key: str, *, clinvar_alone: bool) ->
             "of; put the newer file back."
         )
     digest = combined_sha256({name: str(now[name]) for name in compared})[:12]
-    tags = {RELEASE: now[RELEASE] or "no date", CONTENT: str(now[CONTENT])[:12]}
-    return dg.RunRequest(run_key=f"{key}-{now[RELEASE]}-{digest}", tags=ALL_CONTIGS | tags)
+    run_key = f"{key}-{now[RELEASE]}-{digest}"
+    tags = {RELEASE: now[RELEASE] or "no date", CONTENT: str(now[CONTENT])[:12], REQUEST: run_key}
+    return dg.RunRequest(run_key=run_key, tags=ALL_CONTIGS | tags)
+
+
+def tried_again(asked: dg.RunRequest, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    """The request, under a key of its own where runs of the same files have failed; none after `MOST_TRIES` of them."""
+    runs = instance.get_runs(dg.RunsFilter(tags={REQUEST: asked.tags[REQUEST]}))
+    if any(not run.is_finished for run in runs):
+        return dg.SkipReason("A refresh of these files is running.")
+    if len(runs) >= MOST_TRIES:
+        return dg.SkipReason(
+            f"A refresh of these files has failed {len(runs)} times, last in run {runs[0].run_id[:8]}: see what it "
+            "says, and start the job benchmark_refresh by hand."
+        )
+    return dg.RunRequest(run_key=f"{asked.run_key}-{len(runs) + 1}" if runs else asked.run_key, tags=asked.tags)
+
+
+def stale_model(instance: dg.DagsterInstance) -> dg.SkipReason | None:
+    """Why a refresh cannot start now: the model, or what else it is made from, is out of date."""
+    from geno_pipeline.definitions import defs, storage  # which load this module
+
+    why = refusal(defs, instance, benchmark_refresh.name, PROFILE.contigs, storage)
+    return None if why is None else dg.SkipReason(why)
 
 
 def last_evaluated(root: Path) -> dict[str, Any] | None:
@@ -122,13 +147,16 @@ benchmark_refresh = dg.define_asset_job(
     default_status=dg.DefaultSensorStatus.STOPPED if PROFILE.synthetic else dg.DefaultSensorStatus.RUNNING,
     description="Starts a refresh when a new ClinVar release lies in the data folder.",
 )
-def clinvar_release() -> dg.RunRequest | dg.SkipReason:
-    """One run for each new content of the file; a file that cannot be used is told, and starts nothing."""
+def clinvar_release(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """A run for each new content of the file, again if it fails; a file that cannot be used starts nothing."""
     path = PROFILE.input_path(PROFILE.inputs.clinvar)
     try:
         if clock() - path.stat().st_mtime < QUIET_S:
             return dg.SkipReason(f"{path.name} was written to less than {QUIET_S:.0f} s ago; it may not be whole.")
-        return request(evaluated_now(), last_evaluated(PROFILE.storage), "clinvar", clinvar_alone=True)
+        asked = request(evaluated_now(), last_evaluated(PROFILE.storage), "clinvar", clinvar_alone=True)
+        if isinstance(asked, dg.SkipReason):
+            return asked
+        return stale_model(context.instance) or tried_again(asked, context.instance)
     except (OSError, InputError) as error:
         return dg.SkipReason(f"The ClinVar file cannot be used: {error}")
 
@@ -145,6 +173,7 @@ def weekly_benchmarks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
     """A run if any file differs from those of the last report, for what the sensor does not watch or has missed."""
     try:
         week: datetime.date = context.scheduled_execution_time.date()
-        return request(evaluated_now(), last_evaluated(PROFILE.storage), f"weekly-{week}", clinvar_alone=False)
+        asked = request(evaluated_now(), last_evaluated(PROFILE.storage), f"weekly-{week}", clinvar_alone=False)
+        return asked if isinstance(asked, dg.SkipReason) else stale_model(context.instance) or asked
     except (OSError, InputError) as error:
         return dg.SkipReason(f"The ClinVar file cannot be used: {error}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -369,6 +370,14 @@ def load_profile(name_or_path: str | Path, data: Path | None = None) -> Profile:
 def active_profile() -> Profile:
     """The profile of this process: the environment variable GENO_PROFILE (a name or a path), else `demo`."""
     return load_profile(os.environ.get("GENO_PROFILE") or DEFAULT_PROFILE)
+
+
+def command(job: str) -> str:
+    """What to type to run a job of this process's profile."""
+    options = [f"--profile {shlex.quote(os.environ.get('GENO_PROFILE') or DEFAULT_PROFILE)}"]
+    if os.environ.get("GENO_DATA"):
+        options.append(f"--data {shlex.quote(os.environ['GENO_DATA'])}")
+    return " ".join(["python -m geno_pipeline run", *options, f"--job {job}"])
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,6 +1,7 @@
 """Which assets a run has to make: those that are missing, or whose code, settings or inputs have changed (spec 9).
 
-Belongs here: asking Dagster what is out of date, and putting it in an order. Does not: running anything (`run`).
+Belongs here: asking Dagster what is out of date or has not passed its checks, and putting it in an order. Does not:
+running anything (`run`).
 
 Concept: a run goes in rounds. A round makes what is out of date and has nothing out of date above it but what is made
 in the same round; then Dagster is asked again. So what came out the same as before ends the chain, and what depends on
@@ -15,8 +16,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 # Dagster's own answer, the one that its UI shows. It has no public name; the version is pinned in constraints.txt.
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleCauseCategory, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
@@ -43,11 +44,11 @@ def next_round(
         is_stored: whether the files of an asset (of a contig, where it is partitioned) are there.
 
     An asset is out of date when it was never made, its files are gone, its code version or the data version of an input
-    is another than it was made with, or its last blocking check failed.
+    is another than it was made with, or one of its blocking checks has not passed since.
     """
     graph, wanted = defs.resolve_asset_graph(), set(wanted)
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    failed = _failed(graph, instance)
+    failed = {check.asset_key for check in checks_not_passed(graph, instance, wanted)}
 
     def stale_contigs(key: dg.AssetKey) -> list[str | None]:
         parts: Sequence[str | None] = contigs if graph.get(key).is_partitioned else [None]
@@ -75,9 +76,64 @@ def next_round(
     return Round(tuple(chosen), tuple(stretch))
 
 
-def _failed(graph: AssetGraph, instance: dg.DagsterInstance) -> set[dg.AssetKey]:
-    """Assets of which a blocking check did not pass when it ran last."""
-    blocking = [key for key in graph.asset_check_keys if graph.get(key).blocking]
+def stale_above(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    wanted: Iterable[dg.AssetKey],
+    contigs: Sequence[str],
+    is_stored: Callable[[dg.AssetKey, str | None], bool],
+) -> dict[dg.AssetKey, str]:
+    """What the `wanted` assets are made from, without themselves, and is out of date: the reason by asset.
+
+    What is out of date only because one of the wanted assets was made again is left out: a refresh of the benchmarks
+    makes ClinVar's variants, and trains no model on them.
+    """
+    graph, wanted = defs.resolve_asset_graph(), set(wanted)
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    found: dict[dg.AssetKey, str] = {}
+    outside = made_from(graph, wanted) - wanted
+    unchecked = checks_not_passed(graph, instance, outside)
+    for key in (key for key in graph.toposorted_asset_keys if key in outside):
+        for part in contigs if graph.get(key).is_partitioned else [None]:
+            causes = [
+                cause for cause in resolver.get_stale_causes(key, part) if cause.dependency_asset_key not in wanted
+            ]
+            if resolver.get_status(key, part) == StaleStatus.MISSING:
+                found[key] = "was never made"
+            elif not is_stored(key, part):
+                found[key] = "its files are gone"
+            elif any(cause.category == StaleCauseCategory.CODE for cause in causes):
+                found[key] = "its settings or its code have changed"
+            elif causes:
+                changed = sorted({str(cause.dependency_asset_key.to_user_string()) for cause in causes})  # type: ignore[union-attr]
+                found[key] = f"{', '.join(changed)} has changed"
+    for check, what in unchecked.items():
+        found.setdefault(check.asset_key, f"its check {check.name} {what}")
+    return found
+
+
+def made_from(graph: BaseAssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+    """All assets that these are made from, directly or not, without those that are only watched."""
+    ancestors = {parent for key in keys for parent in graph.get_ancestor_asset_keys(key)}
+    return ancestors & graph.materializable_asset_keys
+
+
+def checks_not_passed(
+    graph: BaseAssetGraph, instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey]
+) -> dict[dg.AssetCheckKey, str]:
+    """Blocking checks of assets that have not passed since the asset was made last: what became of them instead."""
+    wanted = set(assets)
+    blocking = [key for key in graph.asset_check_keys if graph.get(key).blocking and key.asset_key in wanted]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(blocking)
-    passed = AssetCheckExecutionRecordStatus.SUCCEEDED
-    return {key.asset_key for key, record in records.items() if record.status != passed}
+    made = {key: instance.get_latest_materialization_event(key) for key in {check.asset_key for check in blocking}}
+    found: dict[dg.AssetCheckKey, str] = {}
+    for check in blocking:
+        record, last = records.get(check), made[check.asset_key]
+        event = record.event if record else None
+        if last is None:
+            continue  # there is nothing to check
+        if record is None or event is None or event.timestamp < last.timestamp:
+            found[check] = "has not run since the asset was made"
+        elif record.status != AssetCheckExecutionRecordStatus.SUCCEEDED:
+            found[check] = "failed"
+    return found

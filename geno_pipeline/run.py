@@ -75,6 +75,7 @@ def run(profile_name: str | None, data: Path | None, job_name: str, *, again: bo
 
         from geno_pipeline.assets import PROFILE
         from geno_pipeline.definitions import defs
+        from geno_pipeline.gates import GateError
 
         jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
         if job_name not in jobs:
@@ -85,7 +86,11 @@ def run(profile_name: str | None, data: Path | None, job_name: str, *, again: bo
         report.log.parent.mkdir(parents=True, exist_ok=True)
         if PROFILE.synthetic:
             report.say("Synthetic data: nothing that this run makes says anything about a person.", "yellow")
-        success = _make(jobs[job_name], instance, report, again=again)
+        try:
+            success = _make(jobs[job_name], instance, report, again=again)
+        except GateError as error:
+            report.say(f"error: {error}", "red")
+            return 1
     if not success:
         return _tell_failure(report, job_name)
     title = f"{job_name}, profile {PROFILE.name}, {time.monotonic() - began:.0f} s"
@@ -121,6 +126,7 @@ def _make(job: dg.JobDefinition, instance: dg.DagsterInstance, report: RunReport
     from geno_pipeline.assets import PROFILE
     from geno_pipeline.definitions import defs, storage
     from geno_pipeline.freshness import Round, next_round
+    from geno_pipeline.gates import GateError, refusal
 
     if before := close_lost_runs(instance):
         report.say(f"resuming: {before}")
@@ -129,6 +135,8 @@ def _make(job: dg.JobDefinition, instance: dg.DagsterInstance, report: RunReport
         report.work.begin("looking at the input files")
         defs.resolve_job_def("observe_inputs").execute_in_process(instance=instance, run_config=quiet)
     report.work.begin("looking for what is out of date")
+    if why := refusal(defs, instance, job.name, PROFILE.contigs, storage):
+        raise GateError(why)
     wanted = tuple(job.asset_layer.executable_asset_keys)
     # What lies between a refresh's inputs and its report (training) may be out of date, and stays as it is.
     is_one_round = again or job.name == REFRESH

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ ROW_GROUP_ROWS = 65_536
 PREVIEW_ROWS = 5
 ROWS_CHECKED_ON_READ = 100_000
 NOT_STORED = ("reference_genome",)  # a record of what lies elsewhere
+_MADE_WITH = "made_with"
 
 
 class StorageError(OSError):
@@ -70,10 +73,29 @@ def combined_sha256(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def write_table(frame: pl.DataFrame, path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class MadeWith:
+    """The model that something was made with: SHA-256 of checkpoint and of the settings of training and scoring."""
+
+    checkpoint_sha256: str
+    settings_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfModel:
+    """A table and the model that it was made with, which goes into the file's metadata."""
+
+    frame: pl.DataFrame
+    made_with: MadeWith
+
+
+def write_table(frame: pl.DataFrame, path: Path, made_with: MadeWith | None = None) -> None:
     """Write Parquet: equal frames give equal bytes, and a killed run leaves the old file or the new one."""
+    metadata = {_MADE_WITH: json.dumps(asdict(made_with), sort_keys=True)} if made_with else None
     with replacing_file(path) as temporary:
-        frame.rechunk().write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS, statistics=True)
+        frame.rechunk().write_parquet(
+            temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS, statistics=True, metadata=metadata
+        )
 
 
 class Storage(dg.ConfigurableResource):
@@ -87,12 +109,12 @@ class Storage(dg.ConfigurableResource):
         return Path(self.root)
 
     def is_stored(self, key: dg.AssetKey, contig: str | None) -> bool:
-        """Whether what an asset has written is there: its table (of a contig), or its folder if it has one."""
+        """Whether what an asset has written is there: its table, or its folder if it has one (of a contig)."""
         asset = key.to_python_identifier()
+        path = self.path / asset if contig is None else self.path / asset / contig
         if not _has_contract(asset):
-            return (self.path / asset).is_dir() or asset in NOT_STORED
-        name = f"{asset}.parquet" if contig is None else f"{asset}/{contig}.parquet"
-        return (self.path / name).is_file()
+            return path.is_dir() or asset in NOT_STORED
+        return path.with_name(f"{path.name}.parquet").is_file()
 
     def folder(self, asset: str) -> Path:
         """The folder `<root>/<asset>` of an asset that is not a table; made when it is missing."""
@@ -133,6 +155,15 @@ class Storage(dg.ConfigurableResource):
         validate(contract_of(asset), frame.gather_every(max(step, 1)))
         return frame
 
+    def made_with(self, asset: str) -> MadeWith | None:
+        """The model that an unpartitioned table was made with; None where its file does not say.
+
+        Raises `StorageError` if the file is missing.
+        """
+        (path,) = self.table_files(asset).values()
+        text = pl.read_parquet_metadata(path).get(_MADE_WITH)
+        return MadeWith(**json.loads(text)) if text else None
+
     def folder_result(self, asset: str, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
         """What a folder asset returns: its metadata, and a data version over the content of every file.
 
@@ -157,10 +188,11 @@ class TableIO(dg.ConfigurableIOManager):
 
     storage: Storage
 
-    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | OfModel) -> None:
         """Write a frame: all of it, or one file a contig for the contigs of this run."""
         asset = context.asset_key.to_python_identifier()
-        frame = validate(contract_of(asset), obj)
+        given, made_with = (obj.frame, obj.made_with) if isinstance(obj, OfModel) else (obj, None)
+        frame = validate(contract_of(asset), given)
         if context.has_asset_partitions:
             parts = _by_contig(asset, frame, context.asset_partition_keys)
             paths = {contig: self.storage.path / asset / f"{contig}.parquet" for contig in parts}
@@ -169,7 +201,7 @@ class TableIO(dg.ConfigurableIOManager):
             paths = {"": self.storage.path / f"{asset}.parquet"}
         step = context.step_context
         for contig, part in parts.items():
-            write_table(part, paths[contig])
+            write_table(part, paths[contig], made_with)
             step.add_asset_metadata(_table_metadata(asset, part, paths[contig]), context.asset_key, contig or None)
         # In one run over several contigs Dagster records one data version for them all, so it covers the whole table.
         version = content_sha256(self.storage.table_files(asset) if context.has_asset_partitions else paths)

@@ -13,15 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.cache_utils import Cache, DynamicCache
-from transformers.utils import logging as transformers_logging
 
 from geno_model.encoder.folder import (
     CARBON_VOCAB_SIZE,
@@ -42,6 +39,10 @@ from geno_model.encoder.suffix import suffix_hidden_states
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
 
+if TYPE_CHECKING:  # see `suffix`
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.cache_utils import Cache
+
 __all__ = [
     "CARBON_VOCAB_SIZE",
     "CarbonStateEncoder",
@@ -54,8 +55,6 @@ __all__ = [
 ]
 
 CHUNK_TOKENS = 128  # more is no faster on a CPU, and a window is run to the end of a chunk
-
-transformers_logging.disable_progress_bar()  # its bars would run through ours
 
 
 class EncoderSettingsError(InputError):
@@ -150,6 +149,8 @@ class CarbonStateEncoder:
         another height may be multiplied in another order. Raises `EncoderSettingsError` where the pooling allows no
         shared prefix, which the cache is for.
         """
+        from transformers.cache_utils import DynamicCache
+
         self.require_linear_pooling()
         if self.device.type != "cpu":
             hidden, last, cache = self._run(compact_ids[None], self.contract.layer, use_cache=True)
@@ -239,6 +240,10 @@ def _load_model(folder: Path, config: LlamaConfig, dtype: str) -> LlamaForCausal
     transformers gets config and tensors, never the folder, in which it would look for more by itself: an adapter, other
     weights that the config names, settings.
     """
+    from transformers import LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # its bars would run through ours
     try:
         return LlamaForCausalLM.from_pretrained(
             None,

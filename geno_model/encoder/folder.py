@@ -18,20 +18,21 @@ import hashlib
 import json
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.pooling import BASES_PER_TOKEN, AttentionPooling
 from geno_model.files import replacing_file
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import CARBON_DNA_OPEN, N_COMPACT
+
+if TYPE_CHECKING:  # see `suffix`
+    from transformers import LlamaConfig, LlamaForCausalLM
 
 CARBON_VOCAB_SIZE = 155_776
 ATTENTION_FILE = "pooling/attention.safetensors"
@@ -149,6 +150,9 @@ def read_config(folder: Path) -> LlamaConfig:
 
     Raises `EncoderFolderError` where there is none, or one of another architecture.
     """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import LlamaConfig
+
     path = folder / "config.json"
     if not path.is_file():
         raise EncoderFolderError(
@@ -176,6 +180,8 @@ def check_weights(folder: Path, config: LlamaConfig) -> None:
     Missing tensors, unknown ones and other shapes are refused, and so are a missing or cut-off file and a folder that
     holds pickled weights only.
     """
+    from transformers import LlamaForCausalLM
+
     found = _tensors(folder)
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}

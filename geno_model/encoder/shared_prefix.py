@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from geno_model.encoder.carbon import CHUNK_TOKENS, CarbonStateEncoder
 from geno_model.encoder.edit_likelihood import EditLikelihoods
@@ -37,6 +37,9 @@ from geno_model.encoder.suffix import bytes_per_token, suffix_hidden_states
 from geno_model.genomics.edits import RelEdit, apply_edits_array, fit_side, fit_window
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.tokens import DNA_OPEN, edited_sixmer_ids, sixmer_ids
+
+if TYPE_CHECKING:  # see `suffix`
+    from transformers.cache_utils import Cache
 
 LOCUS_TOKENS = 4  # an allele of at most 16 bp touches at most four six-mers
 # Tokens relative to that of the edit, 0-based half-open: the one before, its own, and three stretches of those behind,

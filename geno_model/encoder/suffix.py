@@ -15,11 +15,15 @@ So the reference's keys and values are read where they lie: nothing is copied fo
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
-from transformers.cache_utils import Cache, DynamicLayer
-from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, apply_rotary_pos_emb
+
+if TYPE_CHECKING:  # transformers takes seconds to load: who has no model, as most of the pipeline, does without
+    from transformers import LlamaForCausalLM
+    from transformers.cache_utils import Cache, DynamicLayer
+    from transformers.models.llama.modeling_llama import LlamaAttention
 
 _cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -42,6 +46,9 @@ def suffix_hidden_states(
     output of the last but one layer, and so on (spec 2). grow: keep the keys and values of the one suffix in the cache,
     of the layers that are run.
     """
+    from transformers.cache_utils import DynamicLayer
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
     llama = model.model
     hidden = llama.embed_tokens(ids)
     positions = first[:, None] + 1 + torch.arange(ids.shape[1], device=ids.device)
@@ -85,6 +92,8 @@ def _attend(
     grow: bool,
 ) -> Tensor:
     """The attention of one layer for normalised hidden states (n, T, d)."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
     n, n_tokens, _ = hidden.shape
     heads = (n, n_tokens, -1, attention.head_dim)
     query, key, value = (

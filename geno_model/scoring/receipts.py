@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-import transformers
 
 from data_contracts.calibration import ANY_EDIT
 from geno_model import __version__
@@ -133,6 +132,8 @@ def run_of(scorer: Scorer, vcf: Path | str, *, pass_only: bool, is_restricted: b
 
 def runtime_of(scorer: Scorer) -> Runtime:
     """Device, number type and attention of the loaded encoder, threads and versions of this process."""
+    import transformers
+
     model = scorer.encoder.model
     device = model.device
     dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})

@@ -38,7 +38,10 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
-    """Adapters of `rank` on the attention of the last layers (all, of a model that has fewer), scaled alpha / rank."""
+    """Adapters of `rank` on the attention of the last layers that the state is made of, scaled alpha / rank.
+
+    n_last_layers: all such layers, of a model that has fewer. What lies behind the contract's layer learns nothing.
+    """
 
     rank: int
     alpha: int
@@ -77,13 +80,13 @@ class LiveEncoder:
             raise EncoderSettingsError(
                 f"the encoder runs in {encoder.contract.dtype}, too coarse for steps of 1e-5: adapt it in float32"
             )
-        n_layers = int(encoder.model.config.num_hidden_layers)
+        n_seen = int(encoder.model.config.num_hidden_layers) + 1 + encoder.contract.layer  # -1 is behind the last layer
         torch.manual_seed(lora.seed)
         config = LoraConfig(
             r=lora.rank,
             lora_alpha=lora.alpha,
             target_modules=list(ADAPTED),
-            layers_to_transform=list(range(max(0, n_layers - lora.n_last_layers), n_layers)),
+            layers_to_transform=list(range(max(0, n_seen - lora.n_last_layers), n_seen)),
             lora_dropout=0.0,
             bias="none",
         )

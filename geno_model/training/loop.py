@@ -57,6 +57,11 @@ class TrainingSettings:
     save_every: int = 500
     validate_every: int = 500
 
+    @property
+    def of_the_weights(self) -> dict[str, Any]:
+        """What the weights and the figures beside them follow from: all but how often a run is saved."""
+        return {name: value for name, value in asdict(self).items() if name != "save_every"}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
@@ -127,7 +132,7 @@ def train(
     source = BatchSource(store, settings.batch_size, settings.seed_order, see=see)
     run = _Run(_new_model(store, source.sample, settings).to(ranks.device), settings, watchers, ranks)
     identity = {
-        **asdict(settings),
+        **settings.of_the_weights,
         "dataset": store.snapshot,
         "contract": store.contract.digest,
         "n_processes": ranks.count,
@@ -271,7 +276,7 @@ def _write_checkpoint(
     values: dict[str, Any] = asdict(result)
     for timing in ("tuples_per_second", "waiting_share", "seconds_to_first_step"):
         values.pop(timing)  # a checkpoint of the same run is the same to the byte
-    values |= {"settings": asdict(settings), "dataset": store.snapshot}
+    values |= {"settings": settings.of_the_weights, "dataset": store.snapshot}
     with replacing_folder(folder) as temporary:
         model.save(temporary)
         (temporary / "training.json").write_text(json.dumps(values, sort_keys=True, indent=1) + "\n")

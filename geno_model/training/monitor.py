@@ -20,7 +20,7 @@ from geno_model.training.objective import last_step, lejepa, skill, squared_dist
 from geno_model.training.state_store import StateTable
 
 ROWS_PER_DIMENSION = 4
-LEAST_SPREAD = 0.5  # of predictions, as a share of that of the targets; below it they collapse
+LEAST_SPREAD = 0.1  # variance of predicted changes, as a share of that of the true ones; below it they collapse
 
 Figures = dict[str, Any]
 
@@ -29,10 +29,10 @@ def figures_of(source: Tensor, predicted: Tensor, target: Tensor) -> Figures:
     """Figures of n rows: source, predicted, target (n, d), unit vectors. Variances are sums over dimensions.
 
     cosine and l2: mean over rows; skill: 0 is no change; change_cosine: mean cosine of predicted and true change;
-    correlation: of all numbers of predicted and true change; distance: mean over pairs of predictions.
+    correlation: of all numbers of predicted and true change; distance: mean over pairs of predictions. The variances
+    of changes, unlike those of states, hold nothing of the source state that a prediction starts from.
     """
     guess, actual = (predicted - source).double(), (target - source).double()
-    spread = (target - target.mean(dim=0)).square().sum(dim=1).mean()
     pairs = torch.pdist(predicted[:512]) if len(predicted) > 1 else torch.zeros(1)
     return {
         "n": len(source),
@@ -40,8 +40,8 @@ def figures_of(source: Tensor, predicted: Tensor, target: Tensor) -> Figures:
         "l2": float((predicted - target).norm(dim=1).mean()),
         "skill": skill(predicted, target, source),
         "change_cosine": float(torch.nn.functional.cosine_similarity(guess, actual, dim=1).mean()),
-        "target_variance": float(spread),
-        "prediction_variance": float((predicted - predicted.mean(dim=0)).square().sum(dim=1).mean()),
+        "change_variance": _variance(actual),
+        "predicted_change_variance": _variance(guess),
         "correlation": _correlation(guess.flatten(), actual.flatten()),
         "distance": float(pairs.mean()),
         "lejepa": float(lejepa(target)) if len(target) >= ROWS_PER_DIMENSION * target.shape[1] else None,
@@ -72,10 +72,16 @@ def alerts(figures: Figures) -> list[str]:
         found.append(f"{where}: predictions are not finite; lower the learning rate")
     if figures["skill"] < 0:
         found.append(f"{where}: skill {figures['skill']:.3f}, worse than no change; train longer or on more rows")
-    if figures["prediction_variance"] < LEAST_SPREAD * figures["target_variance"]:
-        share = figures["prediction_variance"] / figures["target_variance"]
-        found.append(f"{where}: predictions spread {share:.0%} as far as the true states; they collapse to one point")
+    if figures["predicted_change_variance"] < LEAST_SPREAD * figures["change_variance"]:
+        share = figures["predicted_change_variance"] / figures["change_variance"]
+        found.append(
+            f"{where}: predicted changes have {share:.1%} of the variance of the true ones; they collapse to one change"
+        )
     return found
+
+
+def _variance(values: Tensor) -> float:
+    return float((values - values.mean(dim=0)).square().sum(dim=1).mean())
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +48,16 @@ class StateTable:
 class StateStore:
     """A store of state shards. Rows are numbered from 0 in the order of the files' names and of the rows in them.
 
-    keys: row_id, k, edit_type of every row; n_bytes of all vectors; snapshot: a digest of what the store holds.
+    contigs: those that are read, all if None. keys: row_id, k, edit_type of every row; n_bytes of all vectors;
+    snapshot: a digest of what the store holds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contigs: Collection[str] | None = None) -> None:
         """Raises `ShardError` where there is no store or a file is damaged, `ContractMismatchError` for a mixed one."""
         self.contract = _read_contract(folder)
         self.sixmer_embeddings = read_sixmers(folder)
-        self._paths = sorted(folder.glob("*/*.parquet"))
+        found = sorted(folder.glob("*/*.parquet"))
+        self._paths = [path for path in found if contigs is None or path.parent.name in contigs]
         if not self._paths:
             raise ShardError(f"{folder}: no shards there; materialise the states first")
         small: list[pl.DataFrame] = []
@@ -95,6 +97,10 @@ class StateStore:
         back = np.empty(len(numbers), dtype=np.int64)
         back[order] = np.arange(len(numbers))
         return self._table(_joined(parts), back)
+
+    def table(self) -> StateTable:
+        """All rows in memory."""
+        return self.rows(np.arange(len(self)))
 
     def batches(self, size: int, seed: int | None = None) -> Iterator[StateTable]:
         """All rows once, `size` at a time; in order, or shuffled by `seed`: files, then rows of some files together.
@@ -167,8 +173,7 @@ class _Rows:
 
 def read_states(folder: Path) -> StateTable:
     """A whole store in memory."""
-    store = StateStore(folder)
-    return store.rows(np.arange(len(store)))
+    return StateStore(folder).table()
 
 
 def read_sixmers(folder: Path) -> Tensor:

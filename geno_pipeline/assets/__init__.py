@@ -23,12 +23,14 @@ from geno_model.genomics.context import Context
 from geno_model.genomics.genome import Genome
 from geno_model.progress import now_and_then
 from geno_pipeline.build.corpus import GenomeWithCorpus
-from geno_pipeline.config import active_profile, digest
+from geno_pipeline.config import CORPUS, active_profile, digest
 from geno_pipeline.storage import contract_of, schema_version
 
 PROFILE = active_profile()
 CONTIGS = dg.StaticPartitionsDefinition(list(PROFILE.contigs))
 TABLES = "tables"  # key of the IO manager
+GENOME = ["reference_genome"] if PROFILE.inputs.corpus is None else ["reference_genome", CORPUS]
+"""What an asset depends on that calls `open_genome`."""
 SAY_EVERY_S = 3.0  # between two lines of an asset about its progress
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from geno_model.encoder.carbon import CarbonStateEncoder
-from geno_pipeline.assets import PROFILE, open_genome, table_asset, tell
+from geno_model.training.state_store import StateStore
+from geno_pipeline.assets import GENOME, PROFILE, open_genome, table_asset, tell
 from geno_pipeline.assets.model import training_settings
-from geno_pipeline.assets.states import ENCODER, read_contract
+from geno_pipeline.assets.states import ENCODER, open_states, read_contract
 from geno_pipeline.build.states import build_states
 from geno_pipeline.evaluation import ablation
 from geno_pipeline.storage import Storage
@@ -24,19 +24,19 @@ LAYER = -1
 @table_asset(
     "evaluation",
     settings=[PROFILE.model, PROFILE.state, PROFILE.ablation],
-    deps=["training_states", "validation_states", "encoder_identity"],
+    deps=["training_states", "validation_states", "encoder_identity", *GENOME],
 )
 def ablations(
     context: dg.AssetExecutionContext, storage: Storage, training_edits: pl.DataFrame, validation_edits: pl.DataFrame
 ) -> pl.DataFrame:
     """Skill without each of the predictor's inputs, and with other states: what decided the defaults."""
-    stores = {ablation.BASE: (storage.path / "training_states", storage.path / "validation_states")}
+    stores = {ablation.BASE: (open_states(storage, "training_states"), open_states(storage, "validation_states"))}
     changes: dict[str, dict[str, Any]] = {"layer": {"layer": LAYER}, "radius": {"radius_tokens": RADIUS_TOKENS}}
     for name in ablation.OTHER_STATES if PROFILE.ablation.other_states else ():
         context.log.info(f"states of {name}")
         rows = (training_edits, validation_edits) if name != "phase" else (_further_right(validation_edits),)
-        folders = [_states(storage, name, part, changes.get(name, {}), number) for number, part in enumerate(rows)]
-        stores[name] = folders[0], folders[-1]
+        made = [_states(storage, name, part, changes.get(name, {}), number) for number, part in enumerate(rows)]
+        stores[name] = made[0], made[-1]
     first = PROFILE.model.seed
     seeds = range(first, first + 10 * PROFILE.ablation.seeds, 10)
     steps = PROFILE.ablation.steps or PROFILE.model.steps
@@ -44,15 +44,15 @@ def ablations(
     return ablation.ablate(stores, training_settings(n_steps=steps), seeds, progress)
 
 
-def _states(storage: Storage, name: str, rows: pl.DataFrame, changes: dict[str, Any], number: int) -> Path:
+def _states(storage: Storage, name: str, rows: pl.DataFrame, changes: dict[str, Any], number: int) -> StateStore:
     """The states of rows under a contract that differs from the profile's in `changes`; kept from run to run."""
     settings = read_contract(storage).to_dict() | changes
     settings.pop("encoder_hash")
     encoder = CarbonStateEncoder.load(storage.path / ENCODER, settings)
     folder = storage.path / "ablation_states" / name / str(number)
     folder.mkdir(parents=True, exist_ok=True)
-    build_states(rows, open_genome(), encoder, folder)
-    return folder
+    build_states(rows, open_genome(), encoder, folder, contigs=PROFILE.contigs)
+    return StateStore(folder)
 
 
 def _further_right(rows: pl.DataFrame) -> pl.DataFrame:

@@ -19,14 +19,14 @@ import polars as pl
 
 from geno_model.encoder.folder import ATTENTION_FILE, EncoderFolderError, require_nothing_else
 from geno_model.files import replacing_folder
-from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
+from geno_pipeline.assets import GENOME, PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.assets.input_files import HASHES, version_of
 from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
 
-@folder_asset("model", settings=[PROFILE.adapt], deps=["checkpoint", ENCODER, "encoder_identity", "reference_genome"])
+@folder_asset("model", settings=[PROFILE.adapt], deps=["checkpoint", ENCODER, "encoder_identity", *GENOME])
 def adapted_encoder(
     context: dg.AssetExecutionContext, storage: Storage, training_edits: pl.DataFrame
 ) -> dg.MaterializeResult:
@@ -86,7 +86,7 @@ if PROFILE.encoder.folder is not None:
     FILES = encoder_files(PROFILE.encoder.folder)
 
     # The content of the files is part of the code version: another encoder in the same folder makes this one stale.
-    @folder_asset("encoder", version=version_of(list(FILES.values()), PROFILE.storage / HASHES).value)
+    @folder_asset("encoder", version=version_of(FILES, PROFILE.storage / HASHES).value)
     def local_encoder(storage: Storage) -> dg.MaterializeResult:
         """The encoder that the profile names, copied here, so that what is made with it stays whole."""
         if not FILES or PROFILE.encoder.folder is None:

@@ -17,9 +17,9 @@ from geno_model.genomics.genome import Genome
 from geno_model.scoring.calibration import Percentiles, with_percentiles
 from geno_model.scoring.surprise import score_raw, window_threads
 from geno_model.scoring.windows import place
-from geno_pipeline.assets import PROFILE, annotation, inputs, open_genome, open_reference, table_asset, tell
+from geno_pipeline.assets import GENOME, PROFILE, annotation, inputs, open_genome, open_reference, table_asset, tell
 from geno_pipeline.assets.input_files import BENCHMARK_FILES, HASHES, benchmark_tables
-from geno_pipeline.assets.model import load_model
+from geno_pipeline.assets.model import load_model, model_at_hand
 from geno_pipeline.assets.states import open_encoder, read_contract
 from geno_pipeline.build.gnomad import frequencies_of
 from geno_pipeline.build.hashing import ALLELE_KEY
@@ -28,9 +28,11 @@ from geno_pipeline.evaluation import alleles as benchmark
 from geno_pipeline.evaluation.baselines import untrained
 from geno_pipeline.evaluation.score_cache import groups, scored_once
 from geno_pipeline.evaluation.zero_shot import choose, zero_shot
-from geno_pipeline.storage import Storage, content_sha256, markdown_table
+from geno_pipeline.gates import require_one_model
+from geno_pipeline.storage import OfModel, Storage, content_sha256, markdown_table
 
 CACHE = "score_cache"
+CALIBRATED = ("calibration", "calibration_scores")
 ONE_WINDOW = ("most_central", "centred")  # policies that score an allele in one window
 SCORING = 1  # to be raised when the code gives other numbers for the same alleles
 RUNTIME = [SCORING, *(f"{name} {version(name)}" for name in ("numpy", "torch", "transformers"))]
@@ -83,7 +85,9 @@ def benchmark_scores(name: str, tracks: tuple[str, ...], description: str) -> dg
         calibration_scores: pl.DataFrame,
         gene_annotation: pl.DataFrame,
         repeat_annotation: pl.DataFrame,
-    ) -> pl.DataFrame:
+    ) -> OfModel:
+        made_with = model_at_hand(storage)
+        require_one_model(storage, CALIBRATED, made_with)
         genome, policy = open_genome(), PROFILE.calibration.window_policy
         encoder, model = open_encoder(storage), load_model(storage)
         where = annotation(gene_annotation, repeat_annotation)
@@ -99,11 +103,11 @@ def benchmark_scores(name: str, tracks: tuple[str, ...], description: str) -> dg
         percentiles = with_percentiles(
             known, Percentiles(calibration), gc_terciles(calibration_scores["gc"].to_numpy())
         )
-        return percentiles.drop("window_start_bp", "delta_loglik", "reason")
+        return OfModel(percentiles.drop("window_start_bp", "delta_loglik", "reason"), made_with)
 
     scores.__name__, scores.__doc__ = name, description
     settings = [PROFILE.calibration.window_policy, PROFILE.seed]
-    return table_asset("evaluation", settings=settings, deps=["checkpoint", "reference_genome"])(scores)
+    return table_asset("evaluation", settings=settings, deps=["checkpoint", "encoder_identity", *GENOME])(scores)
 
 
 clinvar_scores = benchmark_scores(
@@ -122,7 +126,7 @@ traitgym_scores = benchmark_scores(
 @table_asset(
     "evaluation",
     settings=[PROFILE.evaluation.zero_shot_window_bp, PROFILE.evaluation.zero_shot_rows, PROFILE.seed],
-    deps=["encoder_identity", "reference_genome"],
+    deps=["encoder_identity", *GENOME],
 )
 def zero_shot_scores(
     context: dg.AssetExecutionContext, storage: Storage, benchmark_alleles: pl.DataFrame

@@ -10,15 +10,18 @@ from scipy.stats import kstest
 from geno_model.genomics.context import gc_terciles
 from geno_model.scoring.calibration import Percentiles, calibrate, edit_class, with_percentiles
 from geno_model.scoring.surprise import score_raw
-from geno_pipeline.assets import PROFILE, annotation, open_genome, table_asset, tell
-from geno_pipeline.assets.model import load_model
+from geno_pipeline.assets import GENOME, PROFILE, annotation, open_genome, table_asset, tell
+from geno_pipeline.assets.model import load_model, model_at_hand
 from geno_pipeline.assets.states import open_encoder
 from geno_pipeline.build.calibration import calibration_alleles
-from geno_pipeline.storage import Storage
+from geno_pipeline.gates import require_one_model
+from geno_pipeline.storage import OfModel, Storage
 
 
 @table_asset(
-    "calibration", settings=[PROFILE.calibration, PROFILE.mix, PROFILE.seed], deps=["checkpoint", "reference_genome"]
+    "calibration",
+    settings=[PROFILE.calibration, PROFILE.mix, PROFILE.seed],
+    deps=["checkpoint", "encoder_identity", *GENOME],
 )
 def calibration_scores(
     context: dg.AssetExecutionContext,
@@ -29,7 +32,7 @@ def calibration_scores(
     holdout_regions: pl.DataFrame,
     gene_annotation: pl.DataFrame,
     repeat_annotation: pl.DataFrame,
-) -> pl.DataFrame:
+) -> OfModel:
     """Raw surprise of common, and so mostly harmless, variants: what is normal, by kind of place in the genome."""
     alleles = calibration_alleles(
         gnomad_variants,
@@ -41,7 +44,7 @@ def calibration_scores(
         max_rows=PROFILE.calibration.max_rows,
         seed=PROFILE.seed,
     )
-    where = annotation(gene_annotation, repeat_annotation)
+    where, made_with = annotation(gene_annotation, repeat_annotation), model_at_hand(storage)
     raw = score_raw(
         alleles,
         open_genome(),
@@ -53,14 +56,17 @@ def calibration_scores(
     )
     context.add_asset_metadata({"alleles_chosen": alleles.height, "without_a_window": raw["reason"].count()})
     both = pl.concat([raw, alleles.select(cs.starts_with("af_"))], how="horizontal")
-    return both.filter(pl.col("reason").is_null()).drop("window_start_bp", "delta_loglik", "reason")
+    known = both.filter(pl.col("reason").is_null())
+    return OfModel(known.drop("window_start_bp", "delta_loglik", "reason"), made_with)
 
 
 @table_asset("calibration", settings=[PROFILE.mix.min_af])
-def calibration(calibration_scores: pl.DataFrame) -> pl.DataFrame:
+def calibration(storage: Storage, calibration_scores: pl.DataFrame) -> OfModel:
     """From raw surprise to a percentile among common variants of the same kind of place; backs off where few."""
+    made_with = model_at_hand(storage)
+    require_one_model(storage, ["calibration_scores"], made_with)
     edges = gc_terciles(calibration_scores["gc"].to_numpy())
-    return calibrate(calibration_scores, edges, min_af=PROFILE.mix.min_af)
+    return OfModel(calibrate(calibration_scores, edges, min_af=PROFILE.mix.min_af), made_with)
 
 
 @dg.asset_check(

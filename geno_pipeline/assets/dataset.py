@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from geno_model.genomics.genome import context_margin_bp
-from geno_pipeline.assets import PROFILE, open_genome, open_reference, table_asset
+from geno_pipeline.assets import GENOME, PROFILE, open_genome, open_reference, table_asset
 from geno_pipeline.build import edit_mix as mix
 from geno_pipeline.build import holdouts, regions, rows, validation, windows
 from geno_pipeline.config import CORPUS
@@ -14,7 +14,6 @@ from geno_pipeline.pictures import bar_picture, coverage_picture, histogram_pict
 from geno_pipeline.storage import markdown_table
 
 HELD = PROFILE.holdouts
-BESIDE_REFERENCE = [] if PROFILE.inputs.corpus is None else [CORPUS]
 
 
 @table_asset("holdouts", settings=[HELD.contigs, HELD.spans], deps=["reference_genome"])
@@ -23,7 +22,7 @@ def holdout_chr() -> pl.DataFrame:
     return holdouts.holdout_chr(HELD.contigs, HELD.spans, open_reference().contigs)
 
 
-@table_asset("windows", partitioned=True, settings=[PROFILE.windows], deps=["reference_genome", *BESIDE_REFERENCE])
+@table_asset("windows", partitioned=True, settings=[PROFILE.windows], deps=GENOME)
 def reference_windows(context: dg.AssetExecutionContext, holdout_chr: pl.DataFrame) -> pl.DataFrame:
     """The genome cut into overlapping windows of 12,288 bases, without those that are mostly unknown."""
     genome, grid = open_genome(), PROFILE.windows
@@ -57,7 +56,7 @@ def holdout_haplotypes(phased_haplotypes: pl.DataFrame, holdout_chr: pl.DataFram
     return holdouts.holdout_haplotypes(phased_haplotypes, HELD.haplotype_fraction, PROFILE.seed, holdout_chr)
 
 
-@table_asset("holdouts", deps=["reference_genome"])
+@table_asset("holdouts", deps=GENOME)
 def holdout_regions(
     holdout_chr: pl.DataFrame,
     holdout_clinvar: pl.DataFrame,
@@ -91,7 +90,7 @@ def edit_mix(
     )
 
 
-@table_asset("edits", partitioned=True, settings=[PROFILE.mix, PROFILE.state.radius_tokens, PROFILE.seed])
+@table_asset("edits", partitioned=True, settings=[PROFILE.mix, PROFILE.state.radius_tokens, PROFILE.seed], deps=GENOME)
 def training_edits(
     context: dg.AssetExecutionContext,
     edit_mix: pl.DataFrame,
@@ -148,7 +147,7 @@ def mix_report(
     return report
 
 
-@table_asset("edits", partitioned=True, settings=[PROFILE.validation, PROFILE.mix, PROFILE.seed])
+@table_asset("edits", partitioned=True, settings=[PROFILE.validation, PROFILE.mix, PROFILE.seed], deps=GENOME)
 def validation_edits(
     context: dg.AssetExecutionContext,
     reference_windows: pl.DataFrame,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import dagster as dg
@@ -12,12 +13,12 @@ from geno_model.files import replacing_folder
 from geno_model.genomics.context import gc_terciles
 from geno_model.genomics.errors import InputError
 from geno_model.training.loop import predict_table
-from geno_model.training.state_store import StateStore, read_states
 from geno_pipeline import automation
 from geno_pipeline.assets import PROFILE, folder_asset, open_reference, table_asset
-from geno_pipeline.assets.benchmarks import BENCHMARK_INPUTS, model_key
-from geno_pipeline.assets.model import load_model
-from geno_pipeline.assets.states import ENCODER
+from geno_pipeline.assets.benchmarks import BENCHMARK_INPUTS, CALIBRATED, model_key
+from geno_pipeline.assets.model import load_model, model_at_hand
+from geno_pipeline.assets.states import ENCODER, open_states
+from geno_pipeline.build.hashing import ALLELE_KEY
 from geno_pipeline.evaluation import efficiency as cost
 from geno_pipeline.evaluation import rollout
 from geno_pipeline.evaluation.baselines import ridge_predictions, untrained
@@ -28,21 +29,23 @@ from geno_pipeline.evaluation.other_scores import read_scores
 from geno_pipeline.evaluation.plots import markdown_picture, skill_by_k
 from geno_pipeline.evaluation.populations import by_population
 from geno_pipeline.evaluation.report import PLOTS, ReportInputs, provenance, write_report
-from geno_pipeline.storage import Storage
+from geno_pipeline.gates import require_one_model
+from geno_pipeline.storage import OfModel, Storage
 
 REPOSITORY = Path(__file__).parents[2]
 REPORT, RELEASE = "eval_report", "model_release"
+OF_MODEL = (*CALIBRATED, "clinvar_scores", "brca_scores", "traitgym_scores", "rollout_fidelity", "efficiency")
 
 
 @table_asset(
     "evaluation",
-    settings=[PROFILE.evaluation, PROFILE.seed],
-    deps=["checkpoint", "training_states", "validation_states"],
+    settings=[PROFILE.evaluation.bootstrap, PROFILE.calibration.window_policy, PROFILE.seed],
+    deps=["checkpoint", "training_states", "validation_states", "training_edits", "validation_edits"],
 )
-def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
-    """How much of the change of state the model foresees, for one edit and for several in a row; no change is 0."""
-    states = read_states(storage.path / "validation_states")
-    model = load_model(storage)
+def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> OfModel:
+    """How much of the change of state the model predicts, for one edit and for several in a row; no change is 0."""
+    states, training = (open_states(storage, name).table() for name in ("validation_states", "training_states"))
+    model, made_with = load_model(storage), model_at_hand(storage)
     table = rollout.rollout_fidelity(
         states.batch.state.numpy(),
         predict_table(model, states).numpy(),
@@ -50,22 +53,22 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.
         states.keys["k"].to_numpy(),
         states.keys["holdout"].to_numpy(),
         states.keys["edit_type"].to_numpy(),
-        ridge=ridge_predictions(read_states(storage.path / "training_states"), states, PROFILE.seed),
+        ridge=ridge_predictions(training, states, PROFILE.seed),
         random=predict_table(untrained(model, states.sixmer_embeddings, PROFILE.seed), states).numpy(),
         n_resamples=PROFILE.evaluation.bootstrap,
         seed=PROFILE.seed,
     )
     context.add_asset_metadata({"skill": dg.MetadataValue.md(markdown_picture(skill_by_k(table), "skill by K"))})
-    return table
+    return OfModel(table, made_with)
 
 
 @table_asset(
     "evaluation",
     version="2",
-    settings=[PROFILE.calibration.window_policy],
+    settings=[PROFILE.calibration.window_policy, PROFILE.seed],
     deps=["checkpoint", "encoder_identity", ENCODER, "training_states", "reference_genome"],
 )
-def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_scores: pl.DataFrame) -> pl.DataFrame:
+def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_scores: pl.DataFrame) -> OfModel:
     """What a score costs on this machine: seconds and memory for one variant and for batches, and tokens of DNA run."""
     subject = cost.Subject(
         encoder=storage.path / ENCODER,
@@ -77,12 +80,19 @@ def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_
         policy=PROFILE.calibration.window_policy,
     )
     context.add_asset_metadata(cost.machine())
-    return cost.efficiency(subject, calibration_scores.select("contig", "pos", "ref", "alt", "edit_type"))
+    alleles, made_with = calibration_scores.select(*ALLELE_KEY, "edit_type"), model_at_hand(storage)
+    return OfModel(cost.efficiency(subject, alleles), made_with)
 
 
 @folder_asset(
     "evaluation",
-    settings=[PROFILE.evaluation, PROFILE.inputs.other_scores, PROFILE.mix.min_af, PROFILE.seed],
+    settings=[
+        PROFILE.evaluation,
+        PROFILE.inputs.other_scores,
+        PROFILE.mix.min_af,
+        PROFILE.calibration.window_policy,
+        PROFILE.seed,
+    ],
     deps=["checkpoint", "encoder_identity", "training_states", *BENCHMARK_INPUTS],
 )
 def eval_report(
@@ -101,7 +111,8 @@ def eval_report(
     reference_windows: pl.DataFrame,
 ) -> dg.MaterializeResult:
     """The report a person reads: is it better than no change, than the encoder alone, than no model, and on what n."""
-    settings, seed = PROFILE.evaluation, PROFILE.seed
+    settings, seed, made_with = PROFILE.evaluation, PROFILE.seed, model_at_hand(storage)
+    require_one_model(storage, OF_MODEL, made_with)
     others, notes = _other_scores()
     scores = pl.concat([clinvar_scores, brca_scores, traitgym_scores]).unique(["contig", "pos", "ref", "alt"])
     rows = evaluated(benchmark_alleles, scores, zero_shot_scores, calibration_scores, others)
@@ -125,8 +136,9 @@ def eval_report(
             REPOSITORY,
             profile_sha256=PROFILE.digest,
             model_key=model_key(storage),
-            training_states=StateStore(storage.path / "training_states").snapshot,
+            training_states=open_states(storage, "training_states").snapshot,
         ),
+        made_with=asdict(made_with),
         evaluated=automation.evaluated(storage.path),
         facts={"windows kept": f"{reference_windows.height:,}", **an_note(), **notes},
         last=read_metrics(storage.path / REPORT),

@@ -9,7 +9,7 @@ A synthetic profile has none of these: its inputs are the asset `demo_inputs`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -23,9 +23,10 @@ CLINVAR_RELEASE = "clinvar_release.json"  # of the file that `clinvar_variants` 
 BENCHMARK_FILES = "benchmark_files.json"  # of those that `benchmark_alleles` was made from
 
 
-def version_of(paths: Sequence[Path], hashes: Path) -> dg.DataVersion:
+def version_of(files: Mapping[str, Path], hashes: Path) -> dg.DataVersion:
     """Data version over the names and the content of files; see `contents_of`."""
-    return dg.DataVersion(combined_sha256({path.name: content for path, content in contents_of(paths, hashes).items()}))
+    contents = contents_of(list(files.values()), hashes)
+    return dg.DataVersion(combined_sha256({name: contents[path] for name, path in files.items()}))
 
 
 def contents_of(paths: Sequence[Path], hashes: Path) -> dict[Path, str]:
@@ -44,50 +45,48 @@ def contents_of(paths: Sequence[Path], hashes: Path) -> dict[Path, str]:
     return {path: known[str(path)][2] for path in paths}
 
 
-def input_asset(name: str, paths: Sequence[Path], description: str) -> dg.SourceAsset:
+def files_of(given: Path | Sequence[Path] | None) -> dict[str, Path]:
+    """Input files of a setting by their names in the profile: two folders may have files of one name."""
+    several = [] if given is None else [given] if isinstance(given, Path) else given
+    return {str(path): PROFILE.input_path(path) for path in several}
+
+
+def input_asset(name: str, files: Mapping[str, Path], description: str) -> dg.SourceAsset:
     """An observed asset over the files of one input."""
 
     @dg.observable_source_asset(
         name=f"{name}_files",
         group_name="inputs",
         description=description,
-        metadata={"paths": dg.MetadataValue.md("  \n".join(str(path) for path in paths))},
+        metadata={"paths": dg.MetadataValue.md("  \n".join(str(path) for path in files.values()))},
     )
     def observe() -> dg.DataVersion:
-        return version_of(paths, PROFILE.storage / HASHES)
+        return version_of(files, PROFILE.storage / HASHES)
 
     return observe
 
 
-def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
-    several = [] if given is None else [given] if isinstance(given, Path) else list(given)
-    return [PROFILE.input_path(path) for path in several]
-
-
-BENCHMARKS = _paths(
-    [path for name in ("brca1", "brca2", "traitgym", "other_scores") if (path := getattr(PROFILE.inputs, name))]
-)
+GIVEN = PROFILE.inputs
+BENCHMARKS = files_of([path for path in (GIVEN.brca1, GIVEN.brca2, GIVEN.traitgym, GIVEN.other_scores) if path])
 INPUT_ASSETS = (
     []
     if PROFILE.synthetic
     else [
-        input_asset("reference", _paths(PROFILE.inputs.reference), "The reference genome's FASTA."),
-        input_asset("gnomad", _paths(PROFILE.inputs.gnomad), "Population sites with frequencies, VCF or BCF."),
-        input_asset("clinvar", _paths(PROFILE.inputs.clinvar), "The ClinVar release, VCF."),
+        input_asset("reference", files_of(GIVEN.reference), "The reference genome's FASTA."),
+        input_asset("gnomad", files_of(GIVEN.gnomad), "Population sites with frequencies, VCF or BCF."),
+        input_asset("clinvar", files_of(GIVEN.clinvar), "The ClinVar release, VCF."),
         input_asset("benchmark", BENCHMARKS, "Tables of the benchmarks and of other models' scores; none is allowed."),
         input_asset(
-            "frequency",
-            _paths(PROFILE.inputs.frequencies or PROFILE.inputs.gnomad),
-            "Site files to look benchmark alleles up in.",
+            "frequency", files_of(GIVEN.frequencies or GIVEN.gnomad), "Site files to look benchmark alleles up in."
         ),
-        input_asset("phased", _paths(PROFILE.inputs.phased), "Phased genotypes, VCF or BCF."),
-        input_asset("genes", _paths(PROFILE.inputs.genes), "Gene models, GTF or GFF3; none is allowed."),
-        input_asset("corpus", _paths(PROFILE.inputs.corpus), "Sequences without coordinates; none is allowed."),
-        input_asset("repeats", _paths(PROFILE.inputs.repeats), "Repeats, RepeatMasker, UCSC or BED; none is allowed."),
+        input_asset("phased", files_of(GIVEN.phased), "Phased genotypes, VCF or BCF."),
+        input_asset("genes", files_of(GIVEN.genes), "Gene models, GTF or GFF3; none is allowed."),
+        input_asset("corpus", files_of(GIVEN.corpus), "Sequences without coordinates; none is allowed."),
+        input_asset("repeats", files_of(GIVEN.repeats), "Repeats, RepeatMasker, UCSC or BED; none is allowed."),
     ]
 )
 
 
 def benchmark_tables(hashes: Path) -> str:
     """SHA-256 over the user's benchmark tables, as they are."""
-    return combined_sha256({str(path): content for path, content in contents_of(BENCHMARKS, hashes).items()})
+    return version_of(BENCHMARKS, hashes).value

@@ -8,19 +8,24 @@ import polars as pl
 from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.files import replacing_folder
 from geno_model.genomics.context import gc_terciles
-from geno_pipeline.assets import PROFILE, annotation, folder_asset
+from geno_pipeline.assets import GENOME, PROFILE, annotation, folder_asset
+from geno_pipeline.assets.benchmarks import CALIBRATED
+from geno_pipeline.assets.model import model_at_hand
 from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.build.release import ReleaseParts, assemble
 from geno_pipeline.evaluation import rollout
-from geno_pipeline.storage import Storage
+from geno_pipeline.evaluation.history import read_metrics
+from geno_pipeline.gates import require_checks, require_made_with, require_one_model
+from geno_pipeline.storage import MadeWith, Storage
 
 
 @folder_asset(
     "release",
     settings=[PROFILE.release, PROFILE.name, PROFILE.calibration.window_policy],
-    deps=["eval_report", "checkpoint", "encoder_identity", ENCODER],
+    deps=["eval_report", "checkpoint", "encoder_identity", ENCODER, *GENOME],
 )
 def model_release(
+    context: dg.AssetExecutionContext,
     storage: Storage,
     calibration: pl.DataFrame,
     calibration_scores: pl.DataFrame,
@@ -30,6 +35,10 @@ def model_release(
     repeat_annotation: pl.DataFrame,
 ) -> dg.MaterializeResult:
     """Everything that `geno-score` needs, in one folder, each file listed with its SHA-256."""
+    require_checks(context)
+    made_with, reported = model_at_hand(storage), (read_metrics(storage.path / "eval_report") or {}).get("made_with")
+    require_one_model(storage, (*CALIBRATED, "rollout_fidelity"), made_with)
+    require_made_with({"eval_report": MadeWith(**reported) if reported else None}, made_with)
     skill = rollout.overall(rollout_fidelity)
     about = {
         "name": PROFILE.name,

@@ -15,9 +15,12 @@ from geno_model.encoder.noise import measure_noise
 from geno_model.encoder.pool_shift import load_sixmer_states, save_sixmer_states
 from geno_model.encoder.state_contract import StateContract
 from geno_model.files import replacing_folder
-from geno_pipeline.assets import PROFILE, folder_asset, open_genome, tell
+from geno_model.training.shards import ShardError
+from geno_model.training.state_store import StateStore
+from geno_pipeline.assets import GENOME, PROFILE, folder_asset, open_genome, tell
 from geno_pipeline.build.pretraining import PretrainSettings, pretrain
 from geno_pipeline.build.states import build_states
+from geno_pipeline.config import command
 from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
@@ -39,7 +42,7 @@ def read_contract(storage: Storage) -> StateContract:
     return StateContract.from_dict(json.loads((storage.path / "encoder_identity" / "contract.json").read_text()))
 
 
-@folder_asset("encoder", settings=[PROFILE.encoder], deps=["reference_genome"])
+@folder_asset("encoder", settings=[PROFILE.encoder], deps=GENOME)
 def demo_encoder(
     context: dg.AssetExecutionContext, storage: Storage, reference_windows: pl.DataFrame
 ) -> dg.MaterializeResult:
@@ -142,7 +145,7 @@ def noise_floor(storage: Storage) -> dg.AssetCheckResult:
     )
 
 
-@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity", *GENOME])
 def training_states(
     context: dg.AssetExecutionContext, storage: Storage, training_edits: pl.DataFrame
 ) -> dg.MaterializeResult:
@@ -150,7 +153,7 @@ def training_states(
     return _states(context, "training_states", storage, training_edits)
 
 
-@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity"])
+@folder_asset("states", version="3", partitioned=True, settings=[PROFILE.state], deps=["encoder_identity", *GENOME])
 def validation_states(
     context: dg.AssetExecutionContext, storage: Storage, validation_edits: pl.DataFrame
 ) -> dg.MaterializeResult:
@@ -158,12 +161,35 @@ def validation_states(
     return _states(context, "validation_states", storage, validation_edits)
 
 
+def open_states(storage: Storage, states: str) -> StateStore:
+    """The stored states `training_states` or `validation_states`: of every row of their edits, and of nothing else.
+
+    Shards of a contig that has no rows any more are not read.
+    Raises `ShardError` where the rows are not the same.
+    """
+    edits = states.replace("states", "edits")
+    rows = pl.concat(
+        pl.read_parquet(path, columns=["contig", "row_id"]) for path in storage.table_files(edits).values()
+    )
+    store = StateStore(storage.path / states, rows["contig"].unique())
+    n_lacking, n_more = (
+        one.join(other, on="row_id", how="anti").height for one, other in ((rows, store.keys), (store.keys, rows))
+    )
+    if n_lacking or n_more or rows.height != len(store):
+        raise ShardError(
+            f"{storage.path / states}: expected the states of the {rows.height:,} rows of {edits}, found those of "
+            f"{len(store):,}: {n_lacking:,} rows have none, {n_more:,} states are of rows that are there no more; run: "
+            + command("train_model")
+        )
+    return store
+
+
 def _states(
     context: dg.AssetExecutionContext, asset: str, storage: Storage, rows: pl.DataFrame
 ) -> dg.MaterializeResult:
     folder: Path = storage.folder(asset)
     progress = tell(context, rows.height, "rows")
-    counts = build_states(rows, open_genome(), open_encoder(storage), folder, progress)
+    counts = build_states(rows, open_genome(), open_encoder(storage), folder, progress, sorted(context.partition_keys))
     n_edits = int(rows["k"].sum())
     return storage.folder_result(
         asset,

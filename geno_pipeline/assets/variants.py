@@ -25,6 +25,7 @@ FILES: dict[str, list[Path]] = {
     "clinvar": [PROFILE.input_path(PROFILE.inputs.clinvar)],
     "phased": [PROFILE.input_path(PROFILE.inputs.phased)],
 }
+READ = list(dict.fromkeys(name for source in FILES for name in inputs(source)))
 
 
 @table_asset(
@@ -80,7 +81,11 @@ def phased_haplotypes(context: dg.AssetExecutionContext, storage: Storage) -> pl
     return frame
 
 
-@table_asset("variants", deps=["gnomad_variants", "clinvar_variants", "phased_haplotypes"])
+@table_asset(
+    "variants",
+    settings=[PROFILE.inputs.gnomad, PROFILE.inputs.clinvar, PROFILE.inputs.phased],
+    deps=["gnomad_variants", "clinvar_variants", "phased_haplotypes", *READ],
+)
 def variant_accounting(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """What became of every allele in every input: retained, or left out for exactly one reason."""
     parts = [storage.table_files(f"{PARTS}/{source}", [*PROFILE.contigs, ELSEWHERE]) for source in FILES]

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from geno_model.encoder.carbon import save_encoder
 from geno_model.encoder.pooling import BASES_PER_TOKEN
@@ -23,6 +23,9 @@ from geno_model.files import replacing_folder
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.tokens import DNA_CLOSE, DNA_OPEN, N_COMPACT, sixmer_ids
 from geno_model.training.step import has_fast_bfloat16
+
+if TYPE_CHECKING:  # see `suffix`
+    from transformers import LlamaForCausalLM
 
 VOCAB_SIZE = N_COMPACT + 8  # eight rows of padding, as in Carbon
 ROPE_THETA = 500_000.0
@@ -64,6 +67,8 @@ class PretrainResult:
 
 def new_model(settings: PretrainSettings) -> LlamaForCausalLM:
     """A Llama with random weights from the seed, SwiGLU three times as wide as the hidden size, tied embeddings."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     torch.manual_seed(settings.seed)
     config = LlamaConfig(
         vocab_size=VOCAB_SIZE,

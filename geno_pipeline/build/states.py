@@ -7,7 +7,7 @@ exists with the same key (contract and rows) is not made again. The format itsel
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,12 @@ def build_states(
     encoder: CarbonStateEncoder,
     folder: Path,
     progress: Callable[[int], None] | None = None,
+    contigs: Collection[str] | None = None,
 ) -> BuildCounts:
     """Encode rows (TrainingEdits or ValidationEdits) into shards under `folder`, one sub-folder a contig.
 
-    Shards of the same contigs that no row asks for any more are removed. progress: told the number of rows done.
+    Shards of these contigs that no row asks for any more are removed. progress: told the number of rows done.
+    contigs: those that this build is of, with rows or without; those of the rows if None.
     """
     start_store(folder, encoder)
     tell = progress or (lambda n_done: None)
@@ -53,11 +55,12 @@ def build_states(
     before = encoder.n_tokens_run
     wanted: set[Path] = set()
     n_kept = done = 0
-    for (contig,), of_contig in rows.group_by("contig", maintain_order=True):
-        ordered = of_contig.sort("window_start_bp", "row_id")
+    for contig in rows["contig"].unique(maintain_order=True).to_list() if contigs is None else contigs:
+        (folder / contig).mkdir(exist_ok=True)  # of a contig without rows, too: it was made
+        ordered = rows.filter(pl.col("contig") == contig).sort("window_start_bp", "row_id")
         rank = ordered["window_start_bp"].rle_id()
         for (block,), part in ordered.group_by(rank // WINDOWS_PER_SHARD, maintain_order=True):
-            path = folder / str(contig) / f"{block:05d}.parquet"
+            path = folder / contig / f"{block:05d}.parquet"
             wanted.add(path)
             key = _key(part, encoder)
             if shard_key(path) == key:
@@ -66,7 +69,7 @@ def build_states(
                 write_shard(path, *_encode_block(part, genome, encoder), encoder.contract, key)
             done += part.height
             tell(done)
-        for stale in set((folder / str(contig)).glob("*.parquet")) - wanted:
+        for stale in set((folder / contig).glob("*.parquet")) - wanted:
             stale.unlink()
     return BuildCounts(rows.height, len(wanted), n_kept, encoder.n_tokens_run - before)
 

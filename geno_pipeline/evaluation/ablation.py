@@ -26,7 +26,7 @@ from geno_model.predictor.world_model import ModelBatch, WorldModel
 from geno_model.training.batches import Batch
 from geno_model.training.loop import TrainingSettings, Watchers, predict_table, train
 from geno_model.training.objective import last_step, skill
-from geno_model.training.state_store import StateStore, StateTable, read_states
+from geno_model.training.state_store import StateStore, StateTable
 
 INDELS = (EditType.INS, EditType.DEL, EditType.INDEL)
 BASE = "base"
@@ -63,20 +63,20 @@ OTHER_STATES = ("layer", "radius", "phase")
 
 
 def ablate(
-    stores: Mapping[str, tuple[Path, Path]],
+    stores: Mapping[str, tuple[StateStore, StateStore]],
     settings: TrainingSettings,
     seeds: Sequence[int],
     progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
     """Skill of every variant on holdout-chr (contract `Ablations`): a row for each variant and group of edits.
 
-    stores: folders of training and validation states, by name; settings: of the training, the seeds apart.
+    stores: training and validation states, by name; settings: of the training, the seeds apart.
     Variants whose stores are not there are left out. progress: told the number of trainings done.
     """
     rows: list[dict[str, object]] = []
     n_done = 0
     for variant in variants_of(stores):
-        store, judged = StateStore(stores[variant.train_on][0]), read_states(stores[variant.judge_on][1])
+        store, judged = stores[variant.train_on][0], stores[variant.judge_on][1].table()
         by_seed: list[dict[str, tuple[int, float]]] = []
         for seed in seeds:
             model = _trained(store, replace(settings, seed_init=seed, seed_order=seed + 1), variant)
@@ -90,7 +90,7 @@ def ablate(
     return pl.DataFrame(rows)
 
 
-def variants_of(stores: Mapping[str, tuple[Path, Path]]) -> list[Variant]:
+def variants_of(stores: Mapping[str, tuple[StateStore, StateStore]]) -> list[Variant]:
     """The variants whose states are there."""
     return [variant for variant in VARIANTS if {variant.train_on, variant.judge_on} <= set(stores)]
 

@@ -53,6 +53,19 @@ def changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> pl.Data
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
+def model_change(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """A sentence on whether both reports are of one model; nothing where there is no earlier one."""
+    if before is None:
+        return ""
+    old, new = (metrics.get("made_with") or {} for metrics in (before, now))
+    if old == new:
+        return "Both reports are of the same model."
+    names = (str(marks.get("checkpoint_sha256", "an unknown one"))[:12] for marks in (old, new))
+    if old.get("checkpoint_sha256") == new["checkpoint_sha256"]:
+        return "The model is the same, and scores with other settings than in the last report."
+    return "The model has changed: the last report was of checkpoint {}, this one is of {}.".format(*names)
+
+
 def regressions(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
     """One sentence for each figure that has fallen by more than `MOST_WORSE`, or is there no more."""
     if before is None:

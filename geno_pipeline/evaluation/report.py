@@ -27,7 +27,7 @@ from geno_pipeline.evaluation.benchmarks import Figures
 from geno_pipeline.evaluation.calibration import calibration_section
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from geno_pipeline.evaluation.first_screen import NO_CHANGE_SKILL, first_screen, skill_verdict
-from geno_pipeline.evaluation.history import METRICS_FILE, changes, regressions
+from geno_pipeline.evaluation.history import METRICS_FILE, changes, model_change, regressions
 from geno_pipeline.evaluation.report_sections import (
     benchmark_section,
     by_reason,
@@ -57,7 +57,8 @@ class ReportInputs:
     calibration, reliability: tables of `calibration`. efficiency: table `Efficiency`; machine: what it was measured on.
     accounting: `variant_accounting`. mix: what was asked of each edit source and what it gave.
     provenance: what the figures belong to (commit, versions, machine: see `provenance`; config and data hashes).
-    evaluated: which benchmark files were judged (`automation`). facts: further lines of "Data", name to text.
+    made_with: the model that all figures are of (`storage.MadeWith`). evaluated: which benchmark files were judged
+    (`automation`). facts: further lines of "Data", name to text.
     last, released: figures of the last report and of the last release (`history.read_metrics`).
     """
 
@@ -75,6 +76,7 @@ class ReportInputs:
     accounting: pl.DataFrame
     mix: pl.DataFrame
     provenance: Mapping[str, str]
+    made_with: Mapping[str, str]
     evaluated: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     last: Mapping[str, Any] | None = None
@@ -123,6 +125,7 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": skill_verdict(inputs.rollout).answer,
         **{name: [plain(row) for row in table.to_dicts()] for name, table in tables.items()},
         "not_better_than_baseline": [*negative_results(inputs.rollout, figures), *negative_differences(figures)],
+        "made_with": dict(inputs.made_with),
         "evaluated": dict(inputs.evaluated),
         "machine": dict(inputs.machine),
         "provenance": dict(inputs.provenance),
@@ -156,6 +159,7 @@ def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
             changes(inputs.last, metrics),
             regressions(inputs.released, metrics),
             has_earlier=inputs.last is not None,
+            model=model_change(inputs.last, metrics),
             released=inputs.released is not None,
         ),
         *benchmark_section(inputs.figures, inputs.rows),
@@ -170,7 +174,11 @@ def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
         *data_section(inputs.accounting, inputs.mix, inputs.facts),
         Heading("What these figures belong to"),
         Table(
-            ["what", "value"], [[name, str(value)] for name, value in {**inputs.provenance, **inputs.evaluated}.items()]
+            ["what", "value"],
+            [
+                [name, str(value)]
+                for name, value in {**inputs.provenance, **inputs.made_with, **inputs.evaluated}.items()
+            ],
         ),
     ]
 

@@ -36,8 +36,10 @@ SHORT = (*HEADS, ZERO_SHOT, NO_CHANGE, CONSEQUENCE)
 """Scores of the sub-tables; the metrics file has all of them."""
 
 
-def change_section(changes: pl.DataFrame, worse: Sequence[str], *, has_earlier: bool, released: bool) -> list[Block]:
-    """What has moved since the last report, and what is worse than the last release."""
+def change_section(
+    changes: pl.DataFrame, worse: Sequence[str], *, has_earlier: bool, model: str, released: bool
+) -> list[Block]:
+    """What has moved since the last report (model: whether the model has), and what is worse than the last release."""
     blocks: list[Block] = [Heading("Since the last report")]
     if not has_earlier:
         blocks.append(Paragraph("This is the first report here."))
@@ -47,7 +49,7 @@ def change_section(changes: pl.DataFrame, worse: Sequence[str], *, has_earlier: 
             + [f"{row['n_before']:,}", f"{row['n_now']:,}"]
             for row in changes.iter_rows(named=True)
         ]
-        blocks.append(Table(["figure", "of", "before", "now", "change", "n before", "n now"], rows))
+        blocks += [Paragraph(model), Table(["figure", "of", "before", "now", "change", "n before", "n now"], rows)]
     limits = " and ".join(f"{limit:.2f} {name}" for name, limit in MOST_WORSE.items())
     if not released:
         blocks.append(Paragraph("There is no release yet to compare with."))

@@ -11,7 +11,7 @@ import yaml
 from geno_model.encoder.carbon import load_encoder
 from geno_model.encoder.state_contract import ContractMismatchError, StateContract
 from geno_model.training.state_store import StateStore
-from tests.integration.test_pipeline_run import run, tiny_profile
+from tests.tiny_pipeline import changed, copied, run
 
 pytestmark = pytest.mark.slow
 
@@ -20,18 +20,10 @@ def contract_in(folder: Path) -> StateContract:
     return StateContract.from_dict(json.loads((folder / "contract.json").read_text()))
 
 
-def changed(profile: Path, **sections: object) -> Path:
-    """The profile with sections replaced, beside it."""
-    values = yaml.safe_load(profile.read_text())
-    path = profile.with_name(f"changed_{len(list(profile.parent.glob('*.yaml')))}.yaml")
-    path.write_text(yaml.safe_dump(values | sections))
-    return path
-
-
 @pytest.fixture(scope="module")
-def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny profile with the storage in which the job has made an adapted encoder, from nothing."""
-    profile = changed(tiny_profile(tmp_path_factory.mktemp("first")), adapt={"steps": 2, "batch_size": 2})
+def adapted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny profile with the storage in which the job has made an adapted encoder."""
+    profile = changed(copied(trained, tmp_path_factory.mktemp("first")), adapt={"steps": 2, "batch_size": 2})
     done = run(profile, "adapt_encoder")
     assert done.returncode == 0, done.stderr
     return profile

@@ -1,4 +1,4 @@
-"""The refresh of the benchmarks, on an ephemeral Dagster instance with its clock moved forward (spec 6, 9).
+"""The refresh of the benchmarks, in the history of a small pipeline with its clock moved forward (spec 6, 9).
 
 A small pipeline is made by the command line. Then a process that has its profile goes through days: it asks the sensor
 and the schedule as Dagster's daemon does, and launches what they request unless a run of that key is there.
@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
-import yaml
 
 from geno_pipeline import automation
-from tests.integration.test_pipeline_run import REPOSITORY, run, tiny_profile
+from tests.tiny_pipeline import REPOSITORY, copied, environment, run, storage
 
 pytestmark = pytest.mark.slow
 REFRESHED = """clinvar_variants variant_accounting holdout_clinvar benchmark_alleles clinvar_scores brca_scores
@@ -39,7 +39,7 @@ from geno_pipeline.definitions import defs
 repository = defs.get_repository_def()
 sensor = repository.get_sensor_def("clinvar_release")
 schedule = repository.get_schedule_def("weekly_benchmarks")
-instance = dg.DagsterInstance.ephemeral()
+instance = dg.DagsterInstance.get()
 path = PROFILE.input_path(PROFILE.inputs.clinvar)
 text = gzip.open(path, "rt").read()
 clock = [path.stat().st_mtime + 3600]
@@ -94,6 +94,16 @@ week("a week without change", 1)
 write(newer, seconds=5)
 look("being written")
 clock[0] += 600
+model, record = PROFILE.storage / "checkpoint", PROFILE.storage / "clinvar_release.json"
+model.rename(model.with_name("away"))
+look("no model")
+model.with_name("away").rename(model)
+record.rename(record.with_name("kept"))
+record.mkdir()  # what the first asset of a refresh writes cannot be written
+look("a run that fails")
+look("again")
+record.rmdir()
+record.with_name("kept").rename(record)
 look("new release")
 look("the same again")
 os.utime(path, (clock[0], clock[0]))
@@ -121,18 +131,9 @@ print(json.dumps(happened))
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def profile(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny pipeline with a report."""
-    folder = tmp_path_factory.mktemp("refresh")
-    path = tiny_profile(folder)
-    values = yaml.safe_load(path.read_text())
-    values["evaluation"] = {"bootstrap": 20, "zero_shot_rows": 2}
-    values["calibration"]["max_rows"] = 60
-    path.write_text(yaml.safe_dump(values))
-    for job in ("build_dataset", "train_model", "evaluate"):
-        done = run(path, job)
-        assert done.returncode == 0 or "skill_above_zero" in done.stderr, done.stderr
-    return path
+    return copied(evaluated, tmp_path_factory.mktemp("refresh"))
 
 
 @pytest.fixture(scope="module")
@@ -143,22 +144,16 @@ def before(profile: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def days(profile: Path, before: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    hidden = ("GENO_DATA", "GENO_RUNS", "DAGSTER_HOME")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
         [sys.executable, "-c", DAYS],
         cwd=REPOSITORY,
-        env=environment | {"GENO_PROFILE": str(profile)},
+        env=environment(profile),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3_000:]
     return {day["what"]: day for day in json.loads(done.stdout.splitlines()[-1])}
-
-
-def storage(profile: Path) -> Path:
-    return Path(yaml.safe_load(profile.read_text())["storage"])
 
 
 @pytest.mark.parametrize("what", ["new release", "same date, other content", "another table"])
@@ -189,6 +184,34 @@ def test_the_same_file_starts_none_and_says_why(days: dict[str, dict[str, Any]],
     assert days[what]["requests"] == 0 and reason in days[what]["skip"]
 
 
+def test_a_model_that_is_gone_is_told_instead_of_a_run(days: dict[str, dict[str, Any]]) -> None:
+    assert days["no model"]["requests"] == 0
+    assert "checkpoint (its files are gone). Run first: python -m geno_pipeline run " in days["no model"]["skip"]
+
+
+def test_a_run_that_failed_is_tried_again_under_a_key_of_its_own(days: dict[str, dict[str, Any]]) -> None:
+    tries = [days[what]["runs"][0] for what in ("a run that fails", "again", "new release")]
+    assert [bool(run["failed"]) for run in tries[:2]] == [True, True]
+    first = tries[0]["key"]
+    assert [run["key"] for run in tries] == [first, f"{first}-2", f"{first}-3"]
+
+
+def test_a_run_that_fails_each_time_is_left_to_a_person() -> None:
+    @dg.op
+    def fails() -> None:
+        raise OSError("no")
+
+    asked = dg.RunRequest(run_key="clinvar-2026", tags={automation.REQUEST: "clinvar-2026"})
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(automation.MOST_TRIES):
+            assert isinstance(automation.tried_again(asked, instance), dg.RunRequest)
+            dg.GraphDefinition("refresh", node_defs=[fails]).execute_in_process(
+                instance=instance, tags=asked.tags, raise_on_error=False
+            )
+        left = automation.tried_again(asked, instance)
+        assert isinstance(left, dg.SkipReason) and "has failed 3 times" in (left.skip_message or "")
+
+
 def test_a_refresh_makes_the_benchmarks_and_trains_nothing(
     days: dict[str, dict[str, Any]], profile: Path, before: dict[str, bytes]
 ) -> None:
@@ -197,7 +220,8 @@ def test_a_refresh_makes_the_benchmarks_and_trains_nothing(
     assert {p.name: p.read_bytes() for p in (storage(profile) / "checkpoint").iterdir()} == before
     metrics = json.loads((storage(profile) / "eval_report" / "eval_metrics.json").read_text())
     assert metrics["evaluated"]["clinvar_release"] == "2026-02-01"
-    assert "## Since the last report\n\n| figure |" in (storage(profile) / "eval_report" / "eval_report.md").read_text()
+    text = (storage(profile) / "eval_report" / "eval_report.md").read_text()
+    assert "## Since the last report\n\nBoth reports are of the same model.\n\n| figure |" in text
 
 
 def test_the_schedule_is_on_monday_night(days: dict[str, dict[str, Any]]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -15,45 +12,9 @@ import pytest
 import yaml
 
 from geno_model.training.state_store import read_states
-from geno_pipeline.config import PROFILES
+from tests.tiny_pipeline import REPOSITORY, said_by, start, storage, tiny_profile
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).parents[2]
-
-
-def tiny_profile(folder: Path) -> Path:
-    """The demo profile with a genome of 300 kb and a training of seconds; storage inside `folder`."""
-    values = yaml.safe_load((PROFILES / "demo.yaml").read_text())
-    values["storage"] = str(folder / "data")
-    values["demo"] = {"contigs": [["chr20", 120_000], ["chr21", 80_000], ["chr22", 100_000]], "n_samples": 12}
-    values["mix"]["edits_per_window"] = 3
-    values["validation"] |= {"singles_per_window": 1, "chains_per_k": 1, "haplotypes_per_k": 1, "clinvar_rows": 1}
-    values["encoder"] |= {"hidden": 32, "layers": 2, "steps": 2}
-    values["model"] |= {"steps": 4, "batch_size": 16}
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
-def start(profile: Path, job: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
-    command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(profile), "--job", job]
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def run(profile: Path, job: str) -> subprocess.CompletedProcess[str]:
-    process = start(profile, job)
-    printed, said = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, printed, said)
-
-
-def said_by(profile: Path, job: str) -> str:
-    """Run a job to its end; what it said."""
-    done = run(profile, job)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def stopped(profile: Path, job: str, signum: signal.Signals) -> tuple[int, str]:
@@ -76,9 +37,7 @@ class Story:
     """Storage of a run without a break, and of one that was stopped thrice, with what was said."""
 
     def __init__(self, whole: Path, broken: Path) -> None:
-        self.whole, self.broken = whole / "data", broken / "data"
-        for job in ("build_dataset", "train_model"):
-            said_by(tiny_profile(whole), job)
+        self.whole, self.broken = storage(whole), broken / "data"
         profile = tiny_profile(broken)
         self.terminal_closed = stopped(profile, "build_dataset", signal.SIGHUP)
         self.killed = stopped(profile, "build_dataset", signal.SIGKILL)
@@ -88,8 +47,8 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    return Story(tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken"))
+def story(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return Story(trained, tmp_path_factory.mktemp("broken"))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import torch
 
 from data_contracts import Ablations, validate
 from geno_model.training.loop import TrainingSettings
+from geno_model.training.state_store import StateStore
 from geno_pipeline.build.states import build_states
 from geno_pipeline.evaluation.ablation import VARIANTS, ablate, hide, interval
 from tests.unit.encoders import WINDOW_BP, tiny_encoder
@@ -44,7 +45,8 @@ def test_a_row_for_each_variant_and_group_and_the_shift_is_worth_something(tmp_p
     build_states(held, genome, encoder, folders[1])
     settings = TrainingSettings("demo", n_steps=3, batch_size=32, learning_rate=1e-3, seed_init=0, seed_order=0)
     said: list[int] = []
-    found = ablate({"base": folders}, settings, [1, 2], said.append)
+    stores = StateStore(folders[0]), StateStore(folders[1])
+    found = ablate({"base": stores}, settings, [1, 2], said.append)
     validate(Ablations, found)
     of_base = [variant.name for variant in VARIANTS if variant.train_on == variant.judge_on == "base"]
     assert found["variant"].unique(maintain_order=True).to_list() == of_base

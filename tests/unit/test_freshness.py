@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
-from geno_pipeline.freshness import next_round
+from geno_pipeline.freshness import checks_not_passed, next_round, stale_above
 
 CONTIGS = ("1", "2", "3")
 PARTS = dg.StaticPartitionsDefinition(list(CONTIGS))
@@ -146,3 +146,51 @@ def test_what_failed_a_blocking_check_is_not_passed_by_in_the_next_run(world: Wo
     assert world.run() == ["mix"]
     world.check_passes = True
     assert world.run() == ["mix", "rows:1,2,3", "report"]
+
+
+def above(world: World, *wanted: str) -> dict[str, str]:
+    """What is out of date of what these assets are made from."""
+    keys = [dg.AssetKey(name) for name in wanted]
+    found = stale_above(world.definitions(), world.instance, keys, world.contigs, world._is_stored)
+    return {key.to_user_string(): why for key, why in found.items()}
+
+
+def test_what_a_job_is_made_from_is_named_with_the_reason(world: World) -> None:
+    assert above(world, "report") == dict.fromkeys(["variants", "windows", "mix", "rows"], "was never made")
+    world.run()
+    assert above(world, "report") == above(world, "variants") == {}
+    world.code = "2"
+    assert above(world, "report") == {"mix": "its settings or its code have changed"}
+    assert above(world, "mix", "rows") == {}  # the job makes it itself
+    world.run()
+    world.lost = {"rows:2"}
+    assert above(world, "report") == {"rows": "its files are gone"}
+
+
+def test_what_follows_from_a_refresh_does_not_stop_the_next_one(world: World) -> None:
+    world.run()
+    world.content["vcf"] = "changed"
+    defs, quiet = world.definitions(), {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    defs.resolve_job_def("watch").execute_in_process(instance=world.instance, run_config=quiet)
+    refreshed = [dg.AssetKey("variants"), dg.AssetKey("report")]
+    tags = {f"dagster/asset_partition_range_{name}": CONTIGS[end] for name, end in (("start", 0), ("end", -1))}
+    job = defs.resolve_job_def("all")
+    job.execute_in_process(instance=world.instance, asset_selection=refreshed[:1], run_config=quiet, tags=tags)
+    assert above(world, "variants", "report") == {}
+    assert above(world, "report") == {"mix": "variants has changed"}
+
+
+def test_a_check_counts_for_what_it_has_looked_at_and_no_more(world: World) -> None:
+    world.run()
+    defs, mix = world.definitions(), dg.AssetKey("mix")
+
+    def not_passed() -> list[str]:
+        return list(checks_not_passed(defs.resolve_asset_graph(), world.instance, [mix]).values())
+
+    assert not_passed() == []
+    world.instance.report_runless_asset_event(dg.AssetMaterialization("mix"))  # as somebody makes it without its checks
+    assert not_passed() == ["has not run since the asset was made"]
+    assert above(world, "report")["mix"] == "its check sound has not run since the asset was made"
+    world.check_passes = False
+    world.run()
+    assert not_passed() == ["failed"]

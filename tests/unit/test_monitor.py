@@ -27,8 +27,8 @@ def test_figures_by_hand() -> None:
     assert found["skill"] == pytest.approx(0.5)  # one of two equal changes is foreseen
     assert found["cosine"] == pytest.approx((1 + 0.8) / 2)
     assert found["l2"] == pytest.approx(math.sqrt(0.4) / 2)
-    assert found["target_variance"] == pytest.approx(0.36)
-    assert found["prediction_variance"] == pytest.approx(0.1)  # half the distance of the two, squared
+    assert found["change_variance"] == pytest.approx(0.36)
+    assert found["predicted_change_variance"] == pytest.approx(0.1)  # half the distance of the two, squared
     assert found["distance"] == pytest.approx(math.sqrt(0.4))
     assert found["change_cosine"] == pytest.approx(0.5)
     assert found["lejepa"] is None
@@ -47,11 +47,21 @@ def test_lejepa_is_least_for_a_round_cloud_and_grows_when_it_collapses() -> None
 
 
 def test_alerts_name_what_is_wrong() -> None:
-    good = {"holdout": "holdout-chr", "n": 9, "l2": 0.1, "skill": 0.4, "prediction_variance": 0.9, "target_variance": 1}
+    good = {"holdout": "holdout-chr", "n": 9, "l2": 0.1, "skill": 0.4}
+    good |= {"predicted_change_variance": 0.4, "change_variance": 1}
     assert alerts(good) == []
     assert "worse than no change" in alerts(good | {"skill": -0.2})[0]
-    assert "spread 20%" in alerts(good | {"prediction_variance": 0.2})[0]
     assert "not finite" in alerts(good | {"l2": float("nan")})[0]
+
+
+def test_one_change_for_all_edits_is_a_collapse_however_much_the_states_differ() -> None:
+    source = torch.nn.functional.normalize(torch.randn(200, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    changes = 0.01 * torch.randn(200, 16, generator=torch.Generator().manual_seed(1))
+    target = source + changes
+    collapsed = alerts({"holdout": "holdout-chr", **figures_of(source, source + changes.mean(dim=0), target)})
+    assert any("predicted changes have 0.0% of the variance of the true ones" in line for line in collapsed)
+    half = source + changes * torch.cat([torch.ones(100, 1), torch.zeros(100, 1)])
+    assert alerts({"holdout": "holdout-chr", **figures_of(source, half, target)}) == []
 
 
 def test_holdouts_are_watched_on_the_way_and_alerts_are_heard(tmp_path: Path) -> None:
