@@ -185,8 +185,9 @@ class _Loading:
 def _score_variant(variant: str, how: _Loading) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
     from geno_model.genomics.genome import Genome
+    from geno_model.scoring.calibration import percentile_in_words
     from geno_model.scoring.explain import explain
-    from geno_model.scoring.known_pathogenic import KnownPathogenic
+    from geno_model.scoring.known_pathogenic import KnownPathogenic, known_alleles
     from geno_model.scoring.variant_text import variant_lines
     from geno_model.scoring.vcf_header import RESEARCH_NOTICE
     from geno_model.scoring.vcf_io import SCORED, allele_table, with_few_digits
@@ -204,7 +205,11 @@ def _score_variant(variant: str, how: _Loading) -> None:
             row = {name: value for name, value in row.items() if value is not None} | {"explanation": explanation}
         told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
         print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
-    for sentence in KnownPathogenic.count(scores).advice:
+    for surprise, n in scores.select("surprise", "n_calibration").drop_nulls().iter_rows():
+        if (words := percentile_in_words(surprise, n))[0] in "<>":
+            _say(f"a surprise of {surprise:g} among {n:,} calibration variants should be read as {words}")
+    known = KnownPathogenic.count(known_alleles(scores))
+    for sentence in known.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
     if all(row["status"] != SCORED for row in rows):
         reasons = "; ".join(dict.fromkeys(f"{row['reason']}: {text}" for row, text in zip(rows, why, strict=True)))
@@ -258,7 +263,9 @@ def _score_file(
             )
     if not quiet:
         _print_summary(summary, time.monotonic() - started)
-    for sentence in summary.pathogenic.advice:
+        if scorer.config.is_synthetic:
+            _say(f"the model's data are {scorer.config.data}: nothing here says anything about a person")
+    for sentence in summary.pathogenic.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
     if not quiet:
         for path in (paths.output, paths.report, paths.receipt):
@@ -297,7 +304,9 @@ def _print_summary(summary: ScoreSummary, seconds: float) -> None:
         f"{n_excluded:,} excluded{f' ({reasons})' if reasons else ''}, in {seconds:,.0f} s"
     )
     if summary.n_low_confidence:
-        _say(f"{summary.n_low_confidence:,} scores have low confidence: fewer than 100 calibration variants")
+        _say(
+            f"{summary.n_low_confidence:,} scores have low confidence (below 0.1): fewer than 100 calibration variants"
+        )
     for note in summary.notes:
         _say(note)
 
