@@ -116,7 +116,7 @@ def score(
         if variant is not None:
             if output or regions or regions_file or report or receipt or resume is not None or pass_only:
                 raise UsageError("--variant prints JSON; --output and the options of a VCF do not go with it")
-            _score_variant(variant, how)
+            _score_variant(variant, how, quiet)
             return
         if vcf is None or output is None:
             raise UsageError("--vcf needs --output, whose suffix decides the format")
@@ -182,7 +182,7 @@ class _Loading:
         )
 
 
-def _score_variant(variant: str, how: _Loading) -> None:
+def _score_variant(variant: str, how: _Loading, quiet: bool) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
     from geno_model.genomics.genome import Genome
     from geno_model.scoring.calibration import percentile_in_words
@@ -205,9 +205,11 @@ def _score_variant(variant: str, how: _Loading) -> None:
             row = {name: value for name, value in row.items() if value is not None} | {"explanation": explanation}
         told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
         print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
-    for surprise, n in scores.select("surprise", "n_calibration").drop_nulls().iter_rows():
-        if (words := percentile_in_words(surprise, n))[0] in "<>":
-            _say(f"a surprise of {surprise:g} among {n:,} calibration variants should be read as {words}")
+    if not quiet:
+        for surprise, n in scores.select("surprise", "n_calibration").drop_nulls().iter_rows():
+            if (words := percentile_in_words(surprise, n))[0] in "<>":
+                _say(f"a surprise of {surprise:.4g} among {n:,} calibration variants should be read as {words}")
+        _say_synthetic(scorer)
     known = KnownPathogenic.count(known_alleles(scores))
     for sentence in known.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
@@ -263,8 +265,7 @@ def _score_file(
             )
     if not quiet:
         _print_summary(summary, time.monotonic() - started)
-        if scorer.config.is_synthetic:
-            _say(f"the model's data are {scorer.config.data}: nothing here says anything about a person")
+        _say_synthetic(scorer)
     for sentence in summary.pathogenic.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
     if not quiet:
@@ -309,6 +310,11 @@ def _print_summary(summary: ScoreSummary, seconds: float) -> None:
         )
     for note in summary.notes:
         _say(note)
+
+
+def _say_synthetic(scorer: Scorer) -> None:
+    if scorer.config.is_synthetic:
+        _say(f"the model's data are {scorer.config.data}: nothing here says anything about a person")
 
 
 def _say(line: str) -> None:
