@@ -62,7 +62,7 @@ def print_headline(profile: Profile) -> None:
 
 def skill_table(rollout: pl.DataFrame) -> Table:
     """Skill on held-out chromosomes or spans: by edit type for one edit, and by number of edits."""
-    title = "Skill on holdout-chr: share of the change of state foreseen (no change = 0)"
+    title = "Skill on holdout-chr: share of the change of state predicted (no change = 0)"
     table = Table(title=title, title_justify="left")
     for name in ("edits", "type", "n", "skill", "95 % interval", "ridge", "random weights"):
         table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)

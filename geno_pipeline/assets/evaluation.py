@@ -40,7 +40,7 @@ REPORT, RELEASE = "eval_report", "model_release"
     deps=["checkpoint", "training_states", "validation_states"],
 )
 def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
-    """How much of the change of state the model foresees, for one edit and for several in a row; no change is 0."""
+    """How much of the change of state the model predicts, for one edit and for several in a row; no change is 0."""
     states = read_states(storage.path / "validation_states")
     model = load_model(storage)
     table = rollout.rollout_fidelity(
@@ -82,6 +82,7 @@ def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_
 
 @folder_asset(
     "evaluation",
+    version="2",
     settings=[PROFILE.evaluation, PROFILE.inputs.other_scores, PROFILE.mix.min_af, PROFILE.seed],
     deps=["checkpoint", "encoder_identity", "training_states", *BENCHMARK_INPUTS],
 )

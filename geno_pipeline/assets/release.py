@@ -35,7 +35,9 @@ def model_release(
     about = {
         "name": PROFILE.name,
         "version": PROFILE.release.version,
-        "data": f"{SYNTHETIC}: a made-up genome, population and ClinVar" if PROFILE.synthetic else "real, see the report",
+        "data": f"{SYNTHETIC}: a made-up genome, population and ClinVar"
+        if PROFILE.synthetic
+        else "real, see the report",
         "skill_on_holdout_chr": round(float(skill["skill"]), 4) if skill else "not measured",
     }
     with replacing_folder(storage.path / "model_release") as folder:

@@ -28,9 +28,21 @@ from geno_pipeline.evaluation.benchmarks import (
     Figures,
 )
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table
+from geno_pipeline.evaluation.first_screen import CHANCE, ONE_TRAINING
 from geno_pipeline.evaluation.history import MOST_WORSE
 from geno_pipeline.evaluation.rollout import ALL
-from geno_pipeline.evaluation.wording import NO, NOT_SHOWN, YES, anything, area, figure, is_better, number, signed
+from geno_pipeline.evaluation.wording import (
+    NO,
+    NOT_SHOWN,
+    YES,
+    against,
+    anything,
+    area,
+    figure,
+    is_better,
+    number,
+    signed,
+)
 
 SHORT = (*HEADS, ZERO_SHOT, NO_CHANGE, CONSEQUENCE)
 """Scores of the sub-tables; the metrics file has all of them."""
@@ -118,10 +130,11 @@ def _differences(figures: Figures) -> list[Block]:
     others = [name for name in known["against"].unique(maintain_order=True) if name not in BASELINES]
     names = [*HUMBLE, RANDOM, *others]
     rows = []
-    for (track, subset, score), group in known.group_by("track", "subset", "score", maintain_order=True):
+    rest = figures.differences.join(known, on=["track", "subset", "score"], how="semi", maintain_order="left")
+    for (track, subset, score), group in rest.group_by("track", "subset", "score", maintain_order=True):
         found = {row["against"]: row for row in group.iter_rows(named=True)}
-        cells = [f"{is_better(r['low'], r['high'])}: {signed(r['difference'], r['low'], r['high'])}, n = {_n(r)}"
-                 if (r := found.get(name)) else "-" for name in names]  # fmt: skip
+        cells = [against(r) + (f", n = {_n(r)}" if r and r["difference"] is not None else "")
+                 for r in map(found.get, names)]  # fmt: skip
         rows.append([track, subset, score, *cells])
     answers = [is_better(row["low"], row["high"]) for row in known.iter_rows(named=True)]
     text = (
@@ -244,6 +257,7 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
         "Ridge regression is given the predictor's own inputs; random weights are those of an untrained predictor. "
         "On holdout-chr chains are synthetic, on holdout-haplotypes they are real. "
         "The intervals resample rows; rows of one window are not independent, so they are somewhat too narrow. "
+        f"{ONE_TRAINING} "
         "An indel whose length is not a multiple of six shifts the encoder's reading frame: "
         "compare kinds of edit with care."
     )
@@ -256,7 +270,7 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
         Table(columns, rows),
         Paragraph(
             "Recall@k: how often a row's own change of state is among the k, of all n, that lie nearest to the change "
-            "foreseen for it. No change finds k of n."
+            "predicted for it. Predicting no change finds k of n."
         ),
         Table([*columns[:4], "recall@1", "no change", "recall@5", "no change"], recalled),
     ]
@@ -334,14 +348,16 @@ def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
     found = []
     for row in rollout.filter(pl.col("skill_low") <= 0).iter_rows(named=True):
         shown = figure(row["skill"], row["skill_low"], row["skill_high"])
-        found.append(f"Skill on {_group(row)} is {shown}, not above 0 (no change), n = {row['n']:,}.")
+        which = "below 0, worse than no change" if row["skill_high"] < 0 else "not shown to be above 0 (no change)"
+        found.append(f"Skill on {_group(row)} is {shown}, {which}, n = {row['n']:,}.")
     for row in rollout.filter(pl.col("skill") <= pl.col("ridge_skill")).iter_rows(named=True):
         skill, ridge = f"{row['skill']:.3f}", f"{row['ridge_skill']:.3f}"
         found.append(f"Skill on {_group(row)} is {skill}; ridge regression on the same inputs has {ridge}.")
     heads = figures.ranking.filter(pl.col("score").is_in(HEADS) & (pl.col("family") == "kind"))
-    for row in heads.filter(pl.col("auroc_low") <= 0.5).iter_rows(named=True):
+    for row in heads.filter(pl.col("auroc_low") <= CHANCE).iter_rows(named=True):
         shown = figure(row["auroc"], row["auroc_low"], row["auroc_high"])
-        found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, not above chance.")
+        which = "below chance" if row["auroc_high"] < CHANCE else "not shown to be above chance"
+        found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, {which}.")
     return found
 
 

@@ -138,7 +138,7 @@ def test_same_inputs_same_bytes(usual: ReportInputs, written: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.5, "Yes."), (0.0, "Not shown."), (-0.5, "No.")])
-def test_first_screen_says_whether_states_are_foreseen(
+def test_first_screen_says_whether_states_are_predicted(
     usual: ReportInputs, tmp_path: Path, share: float, verdict: str
 ) -> None:
     write_report(tmp_path, dataclasses.replace(usual, rollout=rollout_table(share)))
