@@ -40,6 +40,7 @@ ONE_TRAINING = (
     "Intervals are of one trained model: they say how much a figure would change with other alleles, not how much it "
     "would change if the model were trained again."
 )
+HARMFUL = "Does it tell harmful alleles from harmless ones?"
 NO_CHANGE_SKILL, CHANCE = 0.0, 0.5
 UNTRAINED = {SURPRISE: RANDOM, DISPLACEMENT: RANDOM_DISPLACEMENT}
 """The two heads of this screen, and the same of random weights."""
@@ -68,9 +69,7 @@ def first_screen(
         Paragraph(f"Better than predicting no change? {verdict.answer.capitalize()}. {verdict.sentence}", "answer")
     )
     verdict = separation_verdict(figures)
-    blocks.append(
-        Paragraph(f"Does it tell harmful alleles from harmless ones? {verdict.answer}. {verdict.sentence}", "answer")
-    )
+    blocks.append(Paragraph(f"{HARMFUL} {verdict.answer}. {verdict.sentence}", "answer"))
     rows = [row for track in TRACKS for head in UNTRAINED if (row := _answers(figures, track, head))]
     columns = ["benchmark", "score", "AUROC (95 % interval)"]
     columns += [f"better than: {name}?" for name in (*HUMBLE, "random weights", "the best baseline")] + ["n"]
