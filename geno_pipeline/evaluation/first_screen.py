@@ -34,7 +34,7 @@ SYNTHETIC = (
 )
 NO_ANNOTATION = (
     "No gene models were given: the region class of every allele is 'other', "
-    "and calibration is by GC and repeat class alone."
+    "and percentiles do not tell kinds of region apart."
 )
 ONE_TRAINING = (
     "Intervals are of one trained model: they say how much a figure would change with other alleles, not how much it "
@@ -111,32 +111,31 @@ def skill_verdict(rollout: pl.DataFrame) -> Verdict:
 def separation_verdict(figures: Figures) -> Verdict:
     """On how many benchmarks a head is above chance, and whether it beats the best baseline on any."""
     whole = _whole(figures.ranking).filter(pl.col("track").is_in(TRACKS) & pl.col("score").is_in(list(UNTRAINED)))
-    judged = whole.drop_nulls("auroc")
-    n = judged["track"].n_unique()
-    if not n:
+    judged = whole.drop_nulls("auroc").to_dicts()
+    if not judged:
         return Verdict(NOT_MEASURED.capitalize(), "No benchmark has figures.")
-    above, below = judged.filter(pl.col("auroc_low") > CHANCE), judged.filter(pl.col("auroc_high") < CHANCE)
-    n_above, n_below = above["track"].n_unique(), below["track"].n_unique()
-    best = {
-        track: row for track in judged["track"].unique(maintain_order=True) if (row := _best_baseline(figures, track))
-    }
-    beaten = [
-        f"{track} ({head} over {best[track]['score']})"
-        for track, head in judged.select("track", "score").iter_rows()
-        if track in best and is_better(*_interval(_difference(figures, track, head, best[track]["score"]))) == YES
-    ]
-    sentence = (
-        f"Of {n} benchmarks, a head (surprise or displacement) has an interval above chance on {n_above or 'none'}"
-    )
-    if n_above:
-        top = above.sort("auroc", descending=True, maintain_order=True).row(0, named=True)
+    above = [row for row in judged if row["auroc_low"] > CHANCE]
+    n_above = len({row["track"] for row in above})
+    n_below = len({row["track"] for row in judged if row["auroc_high"] < CHANCE})
+    found = {row["track"]: _best_baseline(figures, row["track"]) for row in judged}
+    best = {track: row for track, row in found.items() if row is not None}
+    beaten = []
+    for row in judged:
+        if baseline := best.get(row["track"]):
+            against_best = _difference(figures, row["track"], row["score"], baseline["score"])
+            if against_best and is_better(against_best["low"], against_best["high"]) == YES:
+                beaten.append(f"{row['track']} ({row['score']} over {baseline['score']})")
+    sentence = f"Of {len(found)} benchmarks, a head (surprise or displacement) lies above chance on {n_above or 'none'}"
+    if above:
+        top = max(above, key=lambda row: row["auroc"])
         shown = figure(top["auroc"], top["auroc_low"], top["auroc_high"])
-        sentence += f" (at most AUROC {shown}: {top['score']}, {top['track']})"
+        sentence += f" (highest AUROC: {shown}, {top['score']}, {top['track']})"
     sentence += f"{f', below chance on {n_below}' if n_below else ''}, and beats the best baseline on "
-    sentence += "; ".join(beaten) if beaten else "none"
-    aurocs = sorted(row["auroc"] for row in best.values())
-    sentence += f". The best baselines have {aurocs[0]:.2f} to {aurocs[-1]:.2f}." if aurocs else "."
-    answer = "Yes" if beaten else "Not shown to do it better than simple rules" if n_above else "No"
+    sentence += f"{'; '.join(beaten) or 'none'}."
+    if best:
+        aurocs = [row["auroc"] for row in best.values()]
+        sentence += f" The best baselines have {min(aurocs):.2f} to {max(aurocs):.2f}."
+    answer = "Yes" if beaten else "Not shown to do it better than simple rules" if above else "No"
     return Verdict(answer, sentence)
 
 
@@ -180,10 +179,6 @@ def _difference(figures: Figures, track: str, head: str, baseline: str) -> dict[
 
 def _whole(ranking: pl.DataFrame) -> pl.DataFrame:
     return ranking.filter((pl.col("family") == "kind") & (pl.col("subset") == "all"))
-
-
-def _interval(row: dict[str, Any] | None) -> tuple[float | None, float | None]:
-    return (None, None) if row is None else (row["low"], row["high"])
 
 
 def _one(table: pl.DataFrame, track: str, head: str) -> dict[str, Any] | None:

@@ -139,13 +139,13 @@ def percentile_histogram(rows: pl.DataFrame) -> bytes:
 
 
 def reliability(table: pl.DataFrame) -> bytes:
-    """Share of unseen common variants up to each percentile, with 95 % intervals; what fits lies on the diagonal.
+    """Share of unseen common variants up to each percentile, with 95 % intervals; ideally on the diagonal.
 
     Args:
         table: of `calibration.reliability`.
     """
     figure, (axes,) = _figure(1)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="fits")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="ideal")
     for place, ((edits,), rows) in enumerate(table.group_by("edits", maintain_order=True)):
         colour, marker, line = SERIES[place]
         x, y = rows["expected"].to_numpy(), rows["observed"].to_numpy()
@@ -154,7 +154,7 @@ def reliability(table: pl.DataFrame) -> bytes:
         axes.errorbar(x + 0.004 * place, y, yerr=error, color=colour, marker=marker, linestyle=line, capsize=2,
                       markersize=4, label=label)  # fmt: skip
     axes.set(xlabel="percentile", ylabel="share of unseen common variants up to it", xlim=(0, 1), ylim=(0, 1))
-    axes.set_title("Are percentiles what they say?")
+    axes.set_title("Reliability of percentiles")
     axes.legend()
     return _png(figure)
 

@@ -144,7 +144,7 @@ def provenance(repository: Path, **more: str) -> dict[str, str]:
 
 
 def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
-    negative = negative_results(inputs.rollout, inputs.figures) or ["None of the figures that could be made."]
+    negative = negative_results(inputs.rollout, inputs.figures) or ["Nothing that could be measured."]
     return [
         *first_screen(
             inputs.rollout,
@@ -169,7 +169,7 @@ def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
         *map(Paragraph, negative),
         Paragraph("Differences to the other baselines are under 'Against the baselines'."),
         *data_section(inputs.accounting, inputs.mix, inputs.facts),
-        Heading("What these figures belong to"),
+        Heading("What these figures were made with"),
         Table(
             ["what", "value"], [[name, str(value)] for name, value in {**inputs.provenance, **inputs.evaluated}.items()]
         ),

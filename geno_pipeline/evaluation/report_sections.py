@@ -75,12 +75,12 @@ def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
     blocks: list[Block] = [
         Heading("Benchmarks: harmful against harmless"),
         Paragraph(
-            "ClinVar: P/LP against B/LB, coding by ClinVar's own consequence. BRCA1 and BRCA2: loss of function "
-            "against the rest of a saturation screen. TraitGym: causal regulatory variants against matched controls. "
-            "A higher score means more harmful (likelihood and distance take part with their sign turned); AUROC of "
-            "chance is 0.5, AUPRC of chance the share of positives. "
-            "Excluded are alleles that this score does not have. Alleles that training or calibration met take no "
-            "part; of BRCA1, BRCA2 and TraitGym the DNA around them was not held out."
+            "ClinVar: pathogenic or likely so (P/LP) against benign or likely so (B/LB), coding by ClinVar's own "
+            "consequence. BRCA1 and BRCA2: loss of function against the rest of a saturation screen. TraitGym: causal "
+            "regulatory variants against matched controls. A higher score means more harmful (the signs of likelihood "
+            "and distance are turned). By chance AUROC is 0.5 and AUPRC the share of positives. A score leaves out the "
+            "alleles that it does not know (excluded). Alleles that training or calibration used are left out by all; "
+            "for BRCA1, BRCA2 and TraitGym the DNA around the alleles was not held out."
         ),
     ]
     for track in GROUPS:
@@ -215,14 +215,14 @@ def _agreement(figures: Figures) -> list[Block]:
 
 
 def _counts(figures: Figures) -> list[Block]:
-    counts = figures.counts.sort("track", "reason", "label", nulls_last=False).fill_null("takes part")
+    counts = figures.counts.sort("track", "reason", "label", nulls_last=False).fill_null("used")
     rows = [
         [row["track"], row["reason"], {1: "harmful", 0: "harmless", None: "no label"}[row["label"]], f"{row['n']:,}"]
         for row in counts.iter_rows(named=True)
     ]
     notes = [Paragraph(f"{track}: {note}") for track, note in figures.unreadable]
-    table = Table(["benchmark", "takes part, or reason", "class", "rows"], rows)
-    return [Heading("What took part and what did not", 3), *notes, table]
+    table = Table(["benchmark", "used, or reason", "class", "rows"], rows)
+    return [Heading("What was used and what was left out", 3), *notes, table]
 
 
 def rollout_section(rollout: pl.DataFrame) -> list[Block]:
@@ -280,8 +280,8 @@ def reliability_section(table: pl.DataFrame) -> list[Block]:
     """Whether percentiles hold for common variants that are not in the table."""
     n = sum(group["n"][0] for _, group in table.group_by("edits"))
     text = (
-        "The calibration's variants cut in two at random: each half is looked up in tables made of the other. "
-        "Where percentiles are what they say, a share p of unseen common variants has a percentile up to p. "
+        "The calibration's variants are split in two at random, and each half is looked up in tables made from the "
+        "other. If percentiles are right, a share p of unseen common variants has a percentile of at most p. "
         "Bars are 95 % intervals."
     )
     caption = f"Reliability of percentiles, n = {n:,} common variants"
@@ -297,8 +297,8 @@ def population_section(table: pl.DataFrame) -> list[Block]:
     ]
     columns = ["population", "frequency there", "n", "AUROC, surprise (percentile)", "harmless: median", "above 0.95"]
     text = (
-        "ClinVar's alleles. Of harmless ones about 0.05 should lie above the percentile 0.95, in "
-        "every population alike. Frequencies are those of the site files; an allele that they do not hold is in no row."
+        "ClinVar's alleles. About 0.05 of the harmless ones should lie above the percentile 0.95, in every population. "
+        "Frequencies come from the site files; an allele that is not in them is in no row."
     )
     body: list[Block] = [Table(columns, rows)] if rows else [Paragraph("The site files have none of the alleles.")]
     return [Heading("By frequency and population"), Paragraph(text), *body]
@@ -315,7 +315,7 @@ def efficiency_section(table: pl.DataFrame, machine: Mapping[str, str]) -> list[
     columns = ["what", "variants", "seconds: median (least to most)", "variants / s", "tokens / variant"]
     columns += ["peak memory, MiB", "repeats"]
     where = ", ".join(f"{name} {value}" for name, value in machine.items())
-    text = f"One thread, on: {where}. Cold begins with the start of Python; peak memory is the whole process's."
+    text = f"One thread, on: {where}. Cold includes starting Python; peak memory is of the whole process."
     return [Heading("Efficiency"), Paragraph(text), Table(columns, rows)]
 
 

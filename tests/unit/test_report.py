@@ -187,11 +187,11 @@ NOISY = pl.col("label") + (pl.col("number") * 37 % 100) / 40  # above chance, fa
 @pytest.mark.parametrize(
     ("given", "answer", "sentence"),
     [
-        ({}, "No", "has an interval above chance on none, and beats the best baseline on none"),
+        ({}, "No", "a head (surprise or displacement) lies above chance on none, and beats the best baseline on none"),
         (
             {SURPRISE: NOISY, REGION: pl.col("label")},
             "Not shown to do it better than simple rules",
-            "above chance on 1 (at most AUROC 0.",
+            "above chance on 1 (highest AUROC: 0.",
         ),
         ({SURPRISE: pl.col("label")}, "Yes", "beats the best baseline on ClinVar coding (surprise (percentile) over "),
         ({DISPLACEMENT: -NOISY}, "No", "above chance on none, below chance on 1, and beats"),
