@@ -82,8 +82,8 @@ def calibration_section(fit: pl.DataFrame) -> list[Block]:
         "Percentiles of the calibration's own variants, so the tables in use fit by construction; the picture below "
         "shows how they fit other variants. Percentiles that fit are uniform: their median is 0.5, and their "
         "Kolmogorov-Smirnov distance is one that chance explains (5 % of samples exceed the figure beside it). "
-        "Compared with all edits, indels would all look extreme, so they have tables of their own. The last column is how "
-        "far a percentile moves on average when it is taken among the population's own common variants."
+        "Compared with all edits, indels would all look extreme, so they have tables of their own. The last column is "
+        "how far a percentile moves on average when it is taken among the population's own common variants."
     )
     rows = [
         [
