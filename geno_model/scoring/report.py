@@ -40,8 +40,10 @@ from geno_model.scoring.report_words import (
 __all__ = ["ReportData", "write_report"]
 
 TITLE = "How surprising are these variants?"
-_TEXT_COLUMNS = ("Position", "Change", "Type", "Region", "Repeat", "Bucket", "Reason", "What it means", "Carried")
-_TEXT_COLUMNS += ("Edits", "Compared with common variants of")
+_TEXT_COLUMNS = (
+    "Position", "Change", "Type", "Region", "Repeat", "Bucket", "Reason", "What it means", "Carried", "Edits",
+    "Compared with common variants of",
+)  # fmt: skip
 _FEW = 1_000  # variants, below which 50 bars show little but chance
 
 
