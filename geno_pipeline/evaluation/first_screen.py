@@ -78,7 +78,7 @@ def first_screen(
     text = (
         "Each answer compares AUROC with that of a baseline on the same alleles: the difference and its 95 % interval "
         "(paired bootstrap), with yes or no where the interval lies on one side of 0. The best baseline is the one "
-        f"with the highest AUROC there. Chance is 0.5. {ONE_TRAINING} Profile {profile}."
+        f"with the highest AUROC there, which stands beside its name. Chance is 0.5. {ONE_TRAINING} Profile {profile}."
     )
     if missing:
         why = {
@@ -152,7 +152,7 @@ def _answers(figures: Figures, track: str, head: str) -> list[str] | None:
         answers.append("-")
     else:
         answer = _answer(_difference(figures, track, head, best["score"]), n)
-        answers.append(f"{answer}; {best['score']}, AUROC {best['auroc']:.2f}")
+        answers.append(f"{answer}; {best['score']} {best['auroc']:.2f}")
     auroc = figure(ranked["auroc"], ranked["auroc_low"], ranked["auroc_high"])
     return [track, head, auroc, *answers, n]
 
