@@ -68,7 +68,7 @@ def report_page(gather: ReportData, facts: Mapping[str, str], *, is_synthetic: b
     """The page as HTML. Arguments as of `write_report`; all text is escaped."""
     sections = [("map", "Where the variants lie", _where(gather))]
     if not gather.listed().is_empty():
-        sections.insert(0, ("clinvar", "Listed as pathogenic in ClinVar", _listed(gather)))
+        sections.insert(0, ("listed", "Listed as pathogenic in ClinVar", _listed(gather)))
     if gather.has_percentiles:
         sections += [
             ("percentiles", "Percentiles, and what chance would give", _percentiles(gather)),
@@ -107,8 +107,8 @@ def _header(gather: ReportData, facts: Mapping[str, str], is_synthetic: bool) ->
         ("excluded", gather.n_excluded),
     ]
     if gather.has_percentiles:
-        counts.append(("compared with fewer than 100", gather.n_low_confidence))
-    boxes = "".join(f"<div><dt>{name}</dt><dd>{number(n)}</dd></div>" for name, n in counts)
+        counts.append(("compared with < 100", gather.n_low_confidence))
+    boxes = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{number(n)}</dd></div>" for name, n in counts)
     lines = [f"<h1>{TITLE}</h1>"]
     if under:
         lines.append(f'<p class="under">{html.escape(under)}</p>')
@@ -133,7 +133,7 @@ def _warnings(pathogenic: KnownPathogenic, is_synthetic: bool) -> list[str]:
             alleles = f"1 allele {which} is" if n == 1 else f"{number(n)} alleles {which} are"
             lines.append(
                 f'<p class="warning"><strong>{alleles} listed as pathogenic or likely pathogenic in the ClinVar that '
-                f'the model&#x27;s data were made with: <a href="#clinvar">the list</a>. {known} {told}</strong> The '
+                f'the model&#x27;s data were made with: <a href="#listed">the list</a>. {known} {told}</strong> The '
                 "surprise says nothing about that: a listed allele may have a low one, and a high one does not make an "
                 "allele pathogenic.</p>"
             )
@@ -185,7 +185,9 @@ def _shares(gather: ReportData) -> str:
     n, own = int(rows["n"].sum()), int(rows.filter(pl.col("n_parts") > 0)["n"].sum())
     if own == n:
         return "Each variant was compared with common variants of its own kind of region."
-    rest = "with common variants of all regions, because fewer than 1,000 of its own kind of region were at hand."
+    rest = (
+        "with common variants of all regions, because the calibration has fewer than 1,000 of its own kind of region."
+    )
     if not own:
         return f"Each variant was compared {rest}"
     return (

@@ -244,7 +244,7 @@ def test_a_synthetic_release_says_so_on_screen_and_page(release: TinyRelease, vc
     page = (out / "a.html").read_text()
     assert "the model's data are SYNTHETIC: a made-up genome: nothing here says anything about a person" in said
     assert "that ClinVar is SYNTHETIC" in said and "counsellor" not in said
-    assert "Synthetic data:" in page and 'id="clinvar"' in page and "counsellor" not in page
+    assert "Synthetic data:" in page and 'id="listed"' in page and "counsellor" not in page
     _, said = scored(made_up, vcf, out / "b.tsv", "--quiet")
     assert len(said.splitlines()) == 2 and "that ClinVar is SYNTHETIC" in said
     _, said = scored(release, vcf, out / "c.tsv")

@@ -151,12 +151,14 @@ def test_the_page_says_what_percentiles_are_among() -> None:
     assert data.regions().select("region_class", "n", "n_own").rows() == [("intron", 3, 2), ("splice", 1, 0)]
     text = text_of(data)
     assert text.count("50.0 % of the variants were compared with common variants of their own kind of region") == 2
-    assert "50.0 % with common variants of all regions, because fewer than 1,000 of their own" in text
+    assert (
+        "50.0 % with common variants of all regions, because the calibration has fewer than 1,000 of their own" in text
+    )
     assert "Insertions and deletionsall regions125.0 %131" in text and "in every row" not in text
     all_own = text_of(gathered(*rows[:2]))
     assert "Each variant was compared with common variants of its own kind of region. So chance would" in all_own
     none = text_of(gathered(*rows[2:]))
-    assert "Each variant was compared with common variants of all regions, because fewer than 1,000" in none
+    assert "Each variant was compared with common variants of all regions, because the calibration has fewer" in none
     assert "of its own kind of region. So" not in none
     no_indels = text_of(gathered(allele(0, bucket_id="*", n_calibration=0, confidence=0.0, low_confidence=True)))
     assert "all types of edit, as there were none of its own: confidence 01100 %unknown" in no_indels
@@ -304,7 +306,7 @@ def test_listed_alleles_are_named_and_flagged() -> None:
         (500, None, True),
     ]
     page = report_page(data, FACTS)
-    section = page.split('id="clinvar"')[1].split("</section>")[0]
+    section = page.split('id="listed"')[1].split("</section>")[0]
     assert re.findall(r'<th scope="row">(chr2:\d+)', section) == ["chr2:7", "chr2:101", "chr2:500"]
     assert "<code>filtered</code>" in section and "unknown: no genotypes" in section and ">0.2500<" in section
     long = page.split('id="top"')[1].split("</section>")[0]
