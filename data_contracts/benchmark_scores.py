@@ -15,7 +15,7 @@ class BenchmarkScores(Scores):
     gc: pl.Float32 = pa.Field(in_range={"min_value": 0, "max_value": 1}, description="share of G and C in the window")
     no_change: pl.Float32 = pa.Field(
         in_range={"min_value": 0, "max_value": 2.01},
-        description="distance of the states before and after the edit: the surprise of a model that foresees no change",
+        description="distance of the states before and after the edit: the surprise of a model that predicts no change",
     )
     random_surprise: pl.Float32 = columns.surprise_raw()
     random_displacement: pl.Float32 = columns.displacement()

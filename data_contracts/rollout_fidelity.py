@@ -26,12 +26,12 @@ class RolloutFidelity(columns.Table):
     random_skill: float = pa.Field(nullable=True, description="skill of a predictor with random weights")
     recall_1: float = pa.Field(
         in_range={"min_value": 0, "max_value": 1},
-        description="share of rows whose own change of state, among those of all n, is the nearest to the one foreseen",
+        description="share of rows whose own change of state, of those of all n, is the nearest to the one predicted",
     )
     recall_5: float = pa.Field(
         in_range={"min_value": 0, "max_value": 1}, description="the same: among the five nearest (all, if fewer)"
     )
     naive_recall_1: float = pa.Field(
-        in_range={"min_value": 0, "max_value": 1}, description="recall_1 of no change, which foresees nothing: 1 / n"
+        in_range={"min_value": 0, "max_value": 1}, description="recall_1 of no change, which predicts nothing: 1 / n"
     )
     naive_recall_5: float = pa.Field(in_range={"min_value": 0, "max_value": 1}, description="recall_5 of no change")

@@ -6,6 +6,7 @@ from what the assets wrote; nothing is computed here.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from data_contracts.benchmark_alleles import TRACKS
 from geno_pipeline.build.release import RESEARCH_LINE
 from geno_pipeline.config import Profile
 from geno_pipeline.evaluation.benchmarks import NO_FILE
+from geno_pipeline.evaluation.first_screen import HARMFUL, ONE_TRAINING
+from geno_pipeline.evaluation.history import METRICS_FILE
 
 SHOWN = ("surprise (percentile)", "displacement", "zero-shot likelihood", "consequence class", "distance to the exon")
 SCORED, SCORED_PAGE = "scored.vcf.gz", "scored.html"
@@ -48,6 +51,9 @@ def print_headline(profile: Profile) -> None:
         screen.print("[yellow]SYNTHETIC data: a made-up genome and population.[/yellow]")
     screen.print(skill_table(pl.read_parquet(root / "rollout_fidelity.parquet")))
     screen.print(ranking_table(pl.read_parquet(root / "eval_report" / "benchmarks.parquet")))
+    metrics = json.loads((root / "eval_report" / METRICS_FILE).read_text(encoding="utf-8"))
+    screen.print(f"{HARMFUL} {metrics['separation']['answer']}. {metrics['separation']['sentence']}", highlight=False)
+    screen.print(ONE_TRAINING, highlight=False)
     for what, path in (
         ("report", root / "eval_report" / "eval_report.html"),
         ("model", root / "model_release"),
@@ -62,7 +68,7 @@ def print_headline(profile: Profile) -> None:
 
 def skill_table(rollout: pl.DataFrame) -> Table:
     """Skill on held-out chromosomes or spans: by edit type for one edit, and by number of edits."""
-    title = "Skill on holdout-chr: share of the change of state foreseen (no change = 0)"
+    title = "Skill on holdout-chr: share of the change of state predicted (no change = 0)"
     table = Table(title=title, title_justify="left")
     for name in ("edits", "type", "n", "skill", "95 % interval", "ridge", "random weights"):
         table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)

@@ -116,7 +116,7 @@ def score(
         if variant is not None:
             if output or regions or regions_file or report or receipt or resume is not None or pass_only:
                 raise UsageError("--variant prints JSON; --output and the options of a VCF do not go with it")
-            _score_variant(variant, how)
+            _score_variant(variant, how, quiet)
             return
         if vcf is None or output is None:
             raise UsageError("--vcf needs --output, whose suffix decides the format")
@@ -182,11 +182,12 @@ class _Loading:
         )
 
 
-def _score_variant(variant: str, how: _Loading) -> None:
+def _score_variant(variant: str, how: _Loading, quiet: bool) -> None:
     """Print one JSON object for each alternate allele; exit code 3 if none of them has a score."""
     from geno_model.genomics.genome import Genome
+    from geno_model.scoring.calibration import percentile_in_words
     from geno_model.scoring.explain import explain
-    from geno_model.scoring.known_pathogenic import KnownPathogenic
+    from geno_model.scoring.known_pathogenic import KnownPathogenic, known_alleles
     from geno_model.scoring.variant_text import variant_lines
     from geno_model.scoring.vcf_header import RESEARCH_NOTICE
     from geno_model.scoring.vcf_io import SCORED, allele_table, with_few_digits
@@ -204,7 +205,13 @@ def _score_variant(variant: str, how: _Loading) -> None:
             row = {name: value for name, value in row.items() if value is not None} | {"explanation": explanation}
         told = {"model_id": scorer.model_id, "notice": RESEARCH_NOTICE}
         print(json.dumps({"variant": variant.strip()} | row | told, indent=2))
-    for sentence in KnownPathogenic.count(scores).advice:
+    if not quiet:
+        for surprise, n in scores.select("surprise", "n_calibration").drop_nulls().iter_rows():
+            if (words := percentile_in_words(surprise, n))[0] in "<>":
+                _say(f"a surprise of {surprise:.4g} among {n:,} calibration variants should be read as {words}")
+        _say_synthetic(scorer)
+    known = KnownPathogenic.count(known_alleles(scores))
+    for sentence in known.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
     if all(row["status"] != SCORED for row in rows):
         reasons = "; ".join(dict.fromkeys(f"{row['reason']}: {text}" for row, text in zip(rows, why, strict=True)))
@@ -258,7 +265,8 @@ def _score_file(
             )
     if not quiet:
         _print_summary(summary, time.monotonic() - started)
-    for sentence in summary.pathogenic.advice:
+        _say_synthetic(scorer)
+    for sentence in summary.pathogenic.advice(is_synthetic=scorer.config.is_synthetic):
         _say(sentence)
     if not quiet:
         for path in (paths.output, paths.report, paths.receipt):
@@ -297,9 +305,16 @@ def _print_summary(summary: ScoreSummary, seconds: float) -> None:
         f"{n_excluded:,} excluded{f' ({reasons})' if reasons else ''}, in {seconds:,.0f} s"
     )
     if summary.n_low_confidence:
-        _say(f"{summary.n_low_confidence:,} scores have low confidence: fewer than 100 calibration variants")
+        _say(
+            f"{summary.n_low_confidence:,} scores have low confidence (below 0.1): fewer than 100 calibration variants"
+        )
     for note in summary.notes:
         _say(note)
+
+
+def _say_synthetic(scorer: Scorer) -> None:
+    if scorer.config.is_synthetic:
+        _say(f"the model's data are {scorer.config.data}: nothing here says anything about a person")
 
 
 def _say(line: str) -> None:

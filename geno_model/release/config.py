@@ -19,6 +19,9 @@ from geno_model.encoder.state_contract import StateContract
 from geno_model.release.manifest import ReleaseError, canonical_json
 
 CONFIG = "config.json"
+SYNTHETIC = "SYNTHETIC"
+"""How `about.data` begins in a release whose data were made up."""
+
 WindowPolicy = Literal["most_central", "centred", "mean_of_all", "max_of_all", "median_of_all", "mean_of_phases"]
 _RECORDED = ("numpy", "polars", "safetensors", "torch", "transformers")
 
@@ -28,18 +31,25 @@ class ReleaseConfig:
     """What calibration and scoring must share.
 
     contract: of every state; gc_edges: upper borders of the lower two GC thirds, shares of G and C in a window;
-    window_policy: in which windows an allele is scored (`scoring.windows`).
+    window_policy: in which windows an allele is scored (`scoring.windows`). data: what the release was made from, as
+    read from `data` of its `about`; "" where that is not said.
     """
 
     contract: StateContract
     gc_edges: tuple[float, float]
     window_policy: WindowPolicy = "most_central"
+    data: str = ""
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the genome, the variants and the ClinVar behind the release were made up."""
+        return self.data.startswith(SYNTHETIC)
 
 
 def write_config(folder: Path, config: ReleaseConfig, about: Mapping[str, Any]) -> None:
     """Write `config.json` into a release folder that is being built.
 
-    about: facts for the reader (name of the encoder, profile, counts), finite JSON values; nothing here reads them.
+    about: facts for the reader (name of the encoder, profile, counts), finite JSON values.
     """
     values = {
         "schema_version": 1,
@@ -59,14 +69,15 @@ def read_config(folder: Path) -> ReleaseConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
         policy, edges, fields = values["window_policy"], values["gc_edges"], values["state_contract"]
         low, high = (float(edge) for edge in edges)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = str(values["about"].get("data", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{path} holds no settings of a release ({error}); copy the release again") from None
     if policy not in get_args(WindowPolicy):
         raise ReleaseError(
             f"{path}: the release was calibrated with the window policy {policy!r}, this program knows "
             f"{', '.join(get_args(WindowPolicy))}; install the version that made the release"
         )
-    return ReleaseConfig(StateContract.from_dict(fields), (low, high), policy)
+    return ReleaseConfig(StateContract.from_dict(fields), (low, high), policy, data)
 
 
 def _version(package: str) -> str:

@@ -190,6 +190,21 @@ def percentile(values: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArra
     return np.where(left < right, (left + right - 1) / 2, between) / last
 
 
+def percentile_in_words(surprise: float, n_calibration: int) -> str:
+    """A percentile among n variants as a person should read it: "0.871" or, where it is beyond all n, "> 0.992".
+
+    One more variant of the same kind lies above all n with chance 1 / (n + 1), so no share above n / (n + 1) or below
+    1 / (n + 1) can be told from it. To as many digits as n has; to two where nothing is known of n (0).
+    """
+    n = n_calibration or 99
+    digits = max(2, len(str(n)))
+    if surprise > n / (n + 1):
+        return f"> {n * 10**digits // (n + 1) / 10**digits:.{digits}f}"
+    if surprise < 1 / (n + 1):
+        return f"< {-(-(10**digits) // (n + 1)) / 10**digits:.{digits}f}"
+    return f"{surprise:.{digits}f}"
+
+
 def with_percentiles(raw: pl.DataFrame, percentiles: Percentiles, gc_edges: GcEdges) -> pl.DataFrame:
     """Rows of `score_raw` that have a window, with gc_bin i8 and the columns of `Percentiles.lookup` added.
 

@@ -17,6 +17,7 @@ from geno_model.genomics.genome import Genome
 PATHOGENIC = "clinvar_pathogenic.parquet"
 _KEY = ("contig", "pos", "ref", "alt")
 _COLUMN = "clinvar_pathogenic"
+IS_CARRIED = "is_carried"
 
 
 class KnownPathogenicWarning(UserWarning):
@@ -25,50 +26,56 @@ class KnownPathogenicWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class KnownPathogenic:
-    """How many known P/LP alleles a sample carries, and of how many that is unknown, for want of genotypes.
-
-    Those that no sample carries are not counted.
-    """
+    """How many known P/LP alleles a sample carries, and of how many that is unknown, for want of genotypes."""
 
     n_carried: int = 0
     n_unknown: int = 0
 
     @classmethod
-    def count(cls, scores: pl.DataFrame, lines: pl.DataFrame | None = None) -> KnownPathogenic:
-        """Of rows of `Scorer.score_alleles`. lines: the records that they are of (a `VcfChunk.lines`), if there are."""
-        known = scores.filter(_COLUMN)
-        if lines is None or known.is_empty():
-            return cls(n_unknown=known.height)
-        samples = known.join(lines.select("record", "rest"), on="record", how="left")
-        number = pl.col("alt_index") + 1
-        # A genotype such as 0/1, 1|0, 1 or ./1, whatever follows it.
-        carries = pl.format(r"\t(?:[^:\t]*[/|])?{}(?:[/|:\t]|$)", number)
-        has_genotypes = pl.col("rest").str.contains(r"^GT[:\t]").fill_null(False)
-        counts = samples.select(
-            (has_genotypes & pl.col("rest").str.contains(carries)).sum().alias("n_carried"),
-            (~has_genotypes).sum().alias("n_unknown"),
-        )
-        return cls(**counts.row(0, named=True))
+    def count(cls, known: pl.DataFrame) -> KnownPathogenic:
+        """Of rows of `known_alleles`."""
+        return cls(int(known[IS_CARRIED].sum()), known[IS_CARRIED].null_count())
 
     def __add__(self, other: KnownPathogenic) -> KnownPathogenic:
         return KnownPathogenic(self.n_carried + other.n_carried, self.n_unknown + other.n_unknown)
 
-    @property
-    def advice(self) -> list[str]:
-        """What a person should be told, a sentence for each of the two counts that is not 0."""
+    def advice(self, *, is_synthetic: bool) -> list[str]:
+        """What a person should be told, a sentence for each of the two counts that is not 0.
+
+        is_synthetic: whether the release's ClinVar is made up (`ReleaseConfig.is_synthetic`); no advice follows then.
+        """
         source = "pathogenic or likely so in the ClinVar of the model's data, whatever the score"
+        made_up = "; that ClinVar is SYNTHETIC, made up: this says nothing about a person"
         told = []
         if n := self.n_carried:
-            told.append(f"{_alleles(n)} that a genotype carries {_are(n)} {source}: talk to a genetic counsellor")
+            advice = made_up if is_synthetic else ": talk to a genetic counsellor"
+            told.append(f"{_alleles(n)} that a genotype carries {_are(n)} {source}{advice}")
         if n := self.n_unknown:
+            advice = made_up if is_synthetic else ": anyone who does should talk to a genetic counsellor"
             told.append(
                 f"{_alleles(n)} {_are(n)} {source}; without genotypes it is unknown whether anybody carries "
-                f"{'it' if n == 1 else 'them'}: who does should talk to a genetic counsellor"
+                f"{'it' if n == 1 else 'them'}{advice}"
             )
         return told
 
 
 NONE_KNOWN = KnownPathogenic()
+
+
+def known_alleles(scores: pl.DataFrame, lines: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The P/LP alleles among rows of `Scorer.score_alleles`, without those that no genotype carries.
+
+    Adds is_carried: true, or null where there are no genotypes. lines: the records (a `VcfChunk.lines`), if there are.
+    """
+    known = scores.filter(_COLUMN)
+    if lines is None or known.is_empty():
+        return known.with_columns(pl.lit(None, dtype=pl.Boolean).alias(IS_CARRIED))
+    samples = known.join(lines.select("record", "rest"), on="record", how="left", maintain_order="left")
+    # A genotype such as 0/1, 1|0, 1 or ./1, whatever follows it.
+    carries = pl.format(r"\t(?:[^:\t]*[/|])?{}(?:[/|:\t]|$)", pl.col("alt_index") + 1)
+    has_genotypes = pl.col("rest").str.contains(r"^GT[:\t]").fill_null(False)
+    is_carried = pl.when(has_genotypes).then(pl.col("rest").str.contains(carries)).alias(IS_CARRIED)
+    return samples.with_columns(is_carried).drop("rest").filter(pl.col(IS_CARRIED).fill_null(True))
 
 
 def read_pathogenic(model_dir: Path, genome: Genome) -> pl.DataFrame:

@@ -14,39 +14,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from geno_model.files import replacing_file
+from geno_model.scoring.calibration import percentile_in_words
 from geno_model.scoring.errors import OutputError
-from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
-from geno_model.scoring.report_data import HIGH, ReportData
+from geno_model.scoring.known_pathogenic import KnownPathogenic
+from geno_model.scoring.report_data import ANY_EDITS, HIGH, ReportData
 from geno_model.scoring.report_pictures import MAX_MARKS, chromosomes, histogram, number, percent, wilson
 from geno_model.scoring.report_words import (
+    AMONG,
     COLUMNS,
+    COUNSELLOR,
     DISPLACEMENT_INTRO,
+    EDITS,
     LIMITS,
     NOTICE,
     PERCENTILE_INTRO,
     PERCENTILE_LIMITS,
     REASONS,
     STYLE,
+    SYNTHETIC,
 )
 
 __all__ = ["ReportData", "write_report"]
 
 TITLE = "How surprising are these variants?"
-_TEXT_COLUMNS = ("Position", "Change", "Type", "Region", "Repeat", "Bucket", "Reason", "What it means")
+_TEXT_COLUMNS = (
+    "Position", "Change", "Type", "Region", "Repeat", "Bucket", "Reason", "What it means", "Carried", "Edits",
+    "Compared with common variants of",
+)  # fmt: skip
 _FEW = 1_000  # variants, below which 50 bars show little but chance
 
 
-def write_report(
-    path: Path, gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic = NONE_KNOWN
-) -> None:
+def write_report(path: Path, gather: ReportData, facts: Mapping[str, str], *, is_synthetic: bool = False) -> None:
     """Write the page to `path`, whole or not at all.
 
     facts: what identifies the run, in the order to show: name to text. "input" and "made" are in the head as well.
-    pathogenic: alleles of the input that are pathogenic or likely pathogenic in the ClinVar of the model's data.
+    is_synthetic: whether the data of the release were made up (`ReleaseConfig.is_synthetic`).
     Raises `OutputError` where the file cannot be written.
     """
-    text = report_page(gather, facts, pathogenic)
+    text = report_page(gather, facts, is_synthetic=is_synthetic)
     try:
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -56,11 +64,16 @@ def write_report(
         ) from None
 
 
-def report_page(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic = NONE_KNOWN) -> str:
+def report_page(gather: ReportData, facts: Mapping[str, str], *, is_synthetic: bool = False) -> str:
     """The page as HTML. Arguments as of `write_report`; all text is escaped."""
     sections = [("map", "Where the variants lie", _where(gather))]
+    if not gather.listed().is_empty():
+        sections.insert(0, ("listed", "Listed as pathogenic in ClinVar", _listed(gather)))
     if gather.has_percentiles:
-        sections.append(("percentiles", "Percentiles, and what chance would give", _percentiles(gather)))
+        sections += [
+            ("percentiles", "Percentiles, and what chance would give", _percentiles(gather)),
+            ("compared", "What each variant was compared with", _comparisons(gather)),
+        ]
     sections += [
         ("regions", "By kind of region", _regions(gather)),
         (
@@ -80,12 +93,12 @@ def report_page(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownP
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n<header>\n'
-        f'{_header(gather, facts, pathogenic)}\n<nav aria-label="Sections">\n{links}\n</nav>\n</header>\n'
+        f'{_header(gather, facts, is_synthetic)}\n<nav aria-label="Sections">\n{links}\n</nav>\n</header>\n'
         f"<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def _header(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPathogenic) -> str:
+def _header(gather: ReportData, facts: Mapping[str, str], is_synthetic: bool) -> str:
     under = " · ".join(facts[name] for name in ("input", "made") if name in facts)
     counts = [
         ("records read", gather.n_records),
@@ -94,29 +107,48 @@ def _header(gather: ReportData, facts: Mapping[str, str], pathogenic: KnownPatho
         ("excluded", gather.n_excluded),
     ]
     if gather.has_percentiles:
-        counts.append(("low confidence", gather.n_low_confidence))
-    boxes = "".join(f"<div><dt>{name}</dt><dd>{number(n)}</dd></div>" for name, n in counts)
+        counts.append(("compared with < 100", gather.n_low_confidence))
+    boxes = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{number(n)}</dd></div>" for name, n in counts)
     lines = [f"<h1>{TITLE}</h1>"]
     if under:
         lines.append(f'<p class="under">{html.escape(under)}</p>')
-    lines.append(f'<p class="notice">{html.escape(NOTICE)}</p>')
-    if pathogenic.n_carried:
-        lines.append(_warning(pathogenic.n_carried, "that a genotype carries", "Please talk to a genetic counsellor."))
-    if pathogenic.n_unknown:
-        unknown = "Without genotypes it is unknown whether anybody carries them. Who does should talk to a genetic "
-        lines.append(_warning(pathogenic.n_unknown, "of this input", f"{unknown}counsellor."))
-    lines.append(_paragraph(PERCENTILE_INTRO if gather.has_percentiles else DISPLACEMENT_INTRO))
+    notice = f"{NOTICE} {SYNTHETIC if is_synthetic else COUNSELLOR}"
+    lines.append(f'<p class="{"warning" if is_synthetic else "notice"}">{html.escape(notice)}</p>')
+    lines += _warnings(gather.pathogenic, is_synthetic)
+    intro = f"{PERCENTILE_INTRO} {_shares(gather)}" if gather.has_percentiles else DISPLACEMENT_INTRO
+    lines.append(_paragraph(intro))
     lines.append(f'<dl class="counts">{boxes}</dl>')
     return "\n".join(lines)
 
 
-def _warning(n: int, which: str, advice: str) -> str:
-    alleles = f"1 allele {which} is" if n == 1 else f"{number(n)} alleles {which} are"
-    return (
-        f'<p class="warning"><strong>{alleles} listed as pathogenic or likely pathogenic in the ClinVar that the '
-        f"model&#x27;s data were made with. {advice}</strong> The surprise says nothing about that: a listed allele "
-        "may have a low one, and a high one does not make an allele pathogenic.</p>"
-    )
+def _warnings(pathogenic: KnownPathogenic, is_synthetic: bool) -> list[str]:
+    lines = []
+    unknown = "Without genotypes it is unknown whether anybody carries them."
+    for n, which, known, advice in (
+        (pathogenic.n_carried, "that a genotype carries", "", "Please talk to a genetic counsellor."),
+        (pathogenic.n_unknown, "of this input", unknown, "Anyone who does should talk to a genetic counsellor."),
+    ):
+        if n:
+            told = "That ClinVar is made up, so this is about nobody." if is_synthetic else advice
+            alleles = f"1 allele {which} is" if n == 1 else f"{number(n)} alleles {which} are"
+            lines.append(
+                f'<p class="warning"><strong>{alleles} listed as pathogenic or likely pathogenic in the ClinVar that '
+                f'the model&#x27;s data were made with: <a href="#listed">the list</a>. {known} {told}</strong> The '
+                "surprise says nothing about that: a listed allele may have a low one, and a high one does not make an "
+                "allele pathogenic.</p>"
+            )
+    return lines
+
+
+def _listed(gather: ReportData) -> str:
+    listed, n = gather.listed(), gather.pathogenic.n_carried + gather.pathogenic.n_unknown
+    text = "In the order of their positions. An allele without a score has the reason in place of its percentile."
+    if n > listed.height:
+        text += f" These are the first {number(listed.height)} of {number(n)}."
+    columns = ["Position", "Change", "Type", "Region", "Carried"]
+    columns += ["Percentile"] if gather.has_percentiles else ["Displacement"]
+    rows = [[_cell(name, row) for name in columns] for row in listed.iter_rows(named=True)]
+    return f"{_paragraph(text)}\n{_table(columns, rows, kind='fit')}"
 
 
 def _where(gather: ReportData) -> str:
@@ -140,11 +172,39 @@ def _percentiles(gather: ReportData) -> str:
     if n < _FEW:
         text += f" With only {number(n)} variants, the bars differ from each other mostly by chance."
     meaning = (
-        "If the variants were like the common ones of the same places, all bars would reach the dashed line. More on "
-        "the right: this input has more surprising variants than common ones are, as rare variants do. The interval "
-        "takes the variants as independent, which neighbours are not quite."
+        "If the variants were like the common ones that they were compared with, all bars would reach the dashed line. "
+        "More on the right means that more of them are surprising than of common ones, which is usual for rare "
+        "variants. The interval takes the variants as independent, which neighbours are not quite."
     )
     return f"{_paragraph(text)}\n{histogram(gather.histogram())}\n{_paragraph(meaning)}"
+
+
+def _shares(gather: ReportData) -> str:
+    """How many variants were compared with common ones of their own kind of region, and how many were not."""
+    rows = gather.comparisons()
+    n, own = int(rows["n"].sum()), int(rows.filter(pl.col("n_parts") > 0)["n"].sum())
+    if own == n:
+        return "Each variant was compared with common variants of its own kind of region."
+    rest = (
+        "with common variants of all regions, because the calibration has fewer than 1,000 of its own kind of region."
+    )
+    if not own:
+        return f"Each variant was compared {rest}"
+    return (
+        f"{percent(own / n)} of the variants were compared with common variants of their own kind of region, "
+        f"{percent(1 - own / n)} {rest.replace('its', 'their')}"
+    )
+
+
+def _comparisons(gather: ReportData) -> str:
+    rows = []
+    for edits, n_parts, n, least, most in gather.comparisons().iter_rows():
+        there = "unknown" if n_parts == ANY_EDITS else number(least) + (f" to {number(most)}" if most > least else "")
+        share = percent(n / gather.n_scored)
+        name = f'<th scope="row">{EDITS[edits]}</th><td class="text">{AMONG[n_parts]}</td>'
+        rows.append([name, *map(_number, (number(n), share, there))])
+    columns = ["Edits", "Compared with common variants of", "Variants", "Share", "Common variants there"]
+    return f"{_paragraph(_shares(gather))}\n{_table(columns, rows, kind='fit')}"
 
 
 def _regions(gather: ReportData) -> str:
@@ -158,15 +218,21 @@ def _regions(gather: ReportData) -> str:
         ]
         return _table(["Region", "Variants", "Share"], rows, kind="fit")
     rows = []
-    for region, n, median, n_high in regions.iter_rows():
+    for region, n, median, n_high, n_own in regions.iter_rows():
         low, high = map(percent, wilson(n_high, n))
-        cells = [number(n), f"{median:.3f}", percent(n_high / n), f"{low[:-2]} to {high}"]
-        rows.append([_row_name(region), *map(_number, cells)])
-    note = (
-        "Each variant is compared with common variants of its own kind of region, so chance would give a median of 0.5 "
-        "and 1 % above 0.99 in every row. Where the interval holds 1 %, the row says no more than that."
-    )
-    columns = ["Region", "Variants", "Median", "Above 0.99", "95 % interval"]
+        # A median of fewer than a hundred variants has no more than two digits.
+        cells = [number(n), percentile_in_words(median, 99), percent(n_high / n), f"{low[:-2]} to {high}"]
+        rows.append([_row_name(region), *map(_number, (*cells, percent(n_own / n)))])
+    if regions["n_own"].sum() == gather.n_scored:
+        note = f"{_shares(gather)} So chance would give a median of 0.5 and 1 % above 0.99 in every row."
+    else:
+        note = (
+            "The last column is the share that was compared with common variants of its own kind of region. Where it "
+            "is 100 %, chance would give a median of 0.5 and 1 % above 0.99. Elsewhere the row also shows how this "
+            "kind of region differs from the rest of the genome, which is no finding about these variants."
+        )
+    note += " Where the interval holds 1 %, the row says no more than that."
+    columns = ["Region", "Variants", "Median", "Above 0.99", "95 % interval", "Own kind"]
     return f"{_paragraph(note)}\n{_table(columns, rows, kind='fit regions')}"
 
 
@@ -216,7 +282,10 @@ def _cell(column: str, row: Mapping[str, Any]) -> str:
         case "Position":
             return f'<th scope="row">{_place(row)}</th>'
         case "Change":
-            return f'<td class="bases">{html.escape(row["ref"])}&gt;{html.escape(row["alt"])}</td>'
+            flag = '<span class="flag">ClinVar</span> ' if row["is_listed"] else ""
+            return f'<td class="bases">{flag}{html.escape(row["ref"])}&gt;{html.escape(row["alt"])}</td>'
+        case "Carried":
+            return f"<td>{'yes' if row['is_carried'] else 'unknown: no genotypes'}</td>"
         case "Type":
             return f"<td>{html.escape(row['edit_type'])}</td>"
         case "Region" | "Repeat":
@@ -224,12 +293,15 @@ def _cell(column: str, row: Mapping[str, Any]) -> str:
         case "Bucket":
             bucket = html.escape(row["bucket_id"] or "–").replace("|", "|<wbr>")
             return f'<td class="bucket"><code>{bucket}</code></td>'
-        case "Percentile":
+        case "Percentile" | "Displacement" if row["reason"]:
+            return f"<td><code>{html.escape(row['reason'])}</code></td>"
+        case "Percentile" if row["surprise"] is not None:
             flag = '<span class="flag">LOW</span> ' if row["low_confidence"] else ""
-            return f'<td class="number">{flag}{number(row["surprise"])}</td>'
+            shown = html.escape(percentile_in_words(row["surprise"], row["n_calibration"]))
+            return f'<td class="number">{flag}{shown}</td>'
         case "n":
             return _number(number(row["n_calibration"]))
-    value = {"Raw": "surprise_raw", "Displacement": "displacement", "ΔlogLik": "delta_loglik"}
+    value = {"Percentile": "surprise", "Raw": "surprise_raw", "Displacement": "displacement", "ΔlogLik": "delta_loglik"}
     return _number(number(row[value[column]]))
 
 

@@ -6,9 +6,15 @@ not: what is counted (`report_data`), the order of the page (`report`).
 
 from __future__ import annotations
 
-NOTICE = (
-    "Research tool, not a clinical diagnostic. If a result concerns you, talk to a genetic counsellor."
-)  # fmt: skip
+from data_contracts.calibration import INDEL, SUBSTITUTION
+from geno_model.scoring.report_data import ANY_EDITS
+
+NOTICE = "Research tool, not a clinical diagnostic."
+COUNSELLOR = "If a result concerns you, talk to a genetic counsellor."
+SYNTHETIC = (
+    "Synthetic data: the genome, the people and the ClinVar that this model was made from were made up. Nothing on "
+    "this page says anything about a person."
+)
 
 REASONS = {
     "too_long": "An allele is longer than 16 bases: a structural variant, which the model was not made for.",
@@ -31,8 +37,8 @@ REASONS = {
 
 PERCENTILE_INTRO = (
     "A model of DNA predicted what each variant does to the sequence around it. Surprise says how far that prediction "
-    "missed. The percentile compares it with common variants in the same kind of place: 0.95 means more surprising "
-    "than 95 of 100 of them. It is not a measure of harm."
+    "missed. The percentile compares it with common variants: 0.95 means more surprising than 95 of 100 of them. It is "
+    "not a measure of harm."
 )
 DISPLACEMENT_INTRO = (
     "A model of DNA predicted what each variant does to the sequence around it. Only the displacement was asked for: "
@@ -43,9 +49,10 @@ DISPLACEMENT_INTRO = (
 COLUMNS = {
     "Position": "Chromosome and position of the first changed base, counted from 1, after the allele was trimmed and "
     "moved as far left as it can be. Where the file spells it differently, that is below it.",
-    "Change": "Bases of the reference > bases in their place.",
-    "Percentile": "Share of common variants in the same bucket that surprise less, 0 to 1. LOW: the bucket has fewer "
-    "than 100, so that the percentile and the place in this table mean little.",
+    "Change": "Bases of the reference > bases in their place. ClinVar: listed there as pathogenic or likely so.",
+    "Percentile": "Share of common variants in the same bucket that are less surprising, 0 to 1. Above all n of them "
+    "stands > n / (n + 1), which is all that n variants can tell. LOW: the bucket has fewer than 100, so that the "
+    "percentile and the place in this table mean little.",
     "Raw": "Raw surprise: distance between the predicted and the encoded state. Only comparable within a bucket.",
     "Displacement": "How far the model expects the state to move: 1 less the cosine of the predicted and the unedited "
     "state.",
@@ -58,9 +65,20 @@ COLUMNS = {
     "Repeat": "Whether the place is repetitive: simple, low complexity, transposon, segmental duplication, or none.",
     "Bucket": "The common variants that it was compared with: region | third of GC content | repeat, or a coarser "
     "bucket where that one was too small; * is all of them.",
-    "n": "How many common variants the bucket has. Confidence, in the other outputs, is n / 1,000, at most 1.",
+    "n": "How many common variants the bucket has. In the other outputs, confidence is n / 1,000, at most 1, and "
+    "low_confidence marks what is below 0.1: fewer than 100.",
 }
 """What each column of the long table means, in their order: numbers first, as a telephone shows three columns."""
+
+EDITS = {SUBSTITUTION: "SNVs and MNVs", INDEL: "Insertions and deletions"}
+AMONG = {
+    3: "the same kind of region, third of GC content and kind of repeat",
+    2: "the same kind of region and third of GC content",
+    1: "the same kind of region",
+    0: "all regions",
+    ANY_EDITS: "all regions and all types of edit, as there were none of its own: confidence 0",
+}
+"""What percentiles are among, by `n_parts` of `ReportData.comparisons`."""
 
 PERCENTILE_LIMITS = (
     "The percentile is not harm. It says that the model was surprised, which harmless variants also do and harmful "

@@ -23,7 +23,7 @@ from geno_model.genomics.build_check import checked_chunks
 from geno_model.genomics.genome import CONTIGS_SHOWN, Genome
 from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
 from geno_model.scoring.errors import NothingScoredError, OutputError
-from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
+from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic, known_alleles
 from geno_model.scoring.parts import Parts, kept_parts, records_key
 from geno_model.scoring.receipts import STDIN, receipt_output
 from geno_model.scoring.regions import Regions
@@ -149,9 +149,10 @@ def score_vcf(
             scores = _chunk_scores(chunk, number, scorer, parts, pass_only, batch_edits, tell)
             order.see(chunk.lines)
             writer.write(chunk, scores)
-            tally.add(chunk.lines, scores)
+            known = known_alleles(scores, chunk.lines)
+            tally.add(chunk.lines.height, scores, known)
             if told:
-                told.add(scores)
+                told.add(scores, known)
             if receipts:
                 receipts.write(scores)
             tell(scores.height)
@@ -160,7 +161,7 @@ def score_vcf(
         _require_scores(summary, vcf, scorer.genome)
         n_reused = parts.n_reused if parts else 0
     if report and told:
-        write_report(report, told, _facts(vcf, scorer), pathogenic=summary.pathogenic)
+        write_report(report, told, _facts(vcf, scorer), is_synthetic=scorer.config.is_synthetic)
     unknown = unknown_contigs(summary.accounting, scorer.genome)
     unsorted = None if order.is_sorted else UNSORTED_NOTE
     resumed = f"{n_reused:,} of {number + 1:,} chunks were done before" if resume else None
@@ -198,11 +199,11 @@ class _Tally:
     pathogenic: KnownPathogenic = NONE_KNOWN
     accounting: pl.DataFrame | None = None
 
-    def add(self, lines: pl.DataFrame, scores: pl.DataFrame) -> None:
-        self.n_records += lines.height
+    def add(self, n_records: int, scores: pl.DataFrame, known: pl.DataFrame) -> None:
+        self.n_records += n_records
         self.n_alleles += scores.height
         self.n_low_confidence += int(scores["low_confidence"].sum())
-        self.pathogenic += KnownPathogenic.count(scores, lines)
+        self.pathogenic += KnownPathogenic.count(known)
         part = account(scores, ACCOUNTING_SOURCE)
         both = part if self.accounting is None else pl.concat([self.accounting, part])
         key = ["source", "contig", "reason"]
@@ -259,6 +260,7 @@ def _facts(vcf: Path | str, scorer: Scorer) -> dict[str, str]:
         "input": _name(vcf),
         "reference": str(scorer.genome.fasta),
         "model": scorer.model_id,
+        "made from": scorer.config.data or "the release does not say",
         "encoder": contract.encoder_hash,
         "windows": f"{contract.window_bp:,} bp, {scorer.config.window_policy}",
         "percentiles among": f"variants that are common in the population '{scorer.percentiles.population}'",

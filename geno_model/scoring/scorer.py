@@ -31,7 +31,13 @@ from geno_model.release.config import ReleaseConfig, read_config
 from geno_model.release.manifest import ENCODER_FOLDER, ReleaseError, file_sha256, verify_release
 from geno_model.scoring.calibration import Percentiles, read_calibration, with_percentiles
 from geno_model.scoring.device import move
-from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning, marked, read_pathogenic
+from geno_model.scoring.known_pathogenic import (
+    KnownPathogenic,
+    KnownPathogenicWarning,
+    known_alleles,
+    marked,
+    read_pathogenic,
+)
 from geno_model.scoring.surprise import BATCH_EDITS, DEFAULT_HEADS, Heads, n_cores, score_raw, window_threads
 from geno_model.scoring.variant_text import variant_lines
 
@@ -125,7 +131,8 @@ class Scorer:
         (`build_check`).
         """
         scores = self.score_lines(variant_lines(variants))
-        for advice in KnownPathogenic.count(scores).advice:
+        known = KnownPathogenic.count(known_alleles(scores))
+        for advice in known.advice(is_synthetic=self.config.is_synthetic):
             warnings.warn(f"research tool, not a clinical diagnostic: {advice}", KnownPathogenicWarning, stacklevel=2)
         return scores
 

@@ -17,7 +17,7 @@ RESEARCH_NOTICE = "Research tool, not a clinical diagnostic."
 InfoField = tuple[str, str, str, str | None]
 """Name, type and description of an INFO field, and the column of the scores that it is of."""
 _INFO_FIELDS: tuple[InfoField, ...] = (
-    ("GLM_SIGMA", "Float", "Surprise: percentile among common variants of the same context, 0 to 1", "surprise"),
+    ("GLM_SIGMA", "Float", "Surprise: percentile among the common variants of GLM_BUCKET, 0 to 1", "surprise"),
     ("GLM_RAW", "Float", "Raw surprise: norm of predicted minus encoded state", "surprise_raw"),
     ("GLM_DISP", "Float", "Displacement: 1 - cosine of predicted and reference state", "displacement"),
     ("GLM_DLL", "Float", "log p of edited DNA less that of the reference, nats; below 0: less likely", "delta_loglik"),

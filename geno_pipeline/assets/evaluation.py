@@ -86,6 +86,7 @@ def efficiency(context: dg.AssetExecutionContext, storage: Storage, calibration_
 
 @folder_asset(
     "evaluation",
+    version="2",
     settings=[
         PROFILE.evaluation,
         PROFILE.inputs.other_scores,

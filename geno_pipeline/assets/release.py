@@ -8,6 +8,7 @@ import polars as pl
 from geno_model.encoder.pool_shift import SIXMER_STATES
 from geno_model.files import replacing_folder
 from geno_model.genomics.context import gc_terciles
+from geno_model.release.config import SYNTHETIC
 from geno_pipeline.assets import GENOME, PROFILE, annotation, folder_asset
 from geno_pipeline.assets.benchmarks import CALIBRATED
 from geno_pipeline.assets.model import model_at_hand
@@ -43,7 +44,9 @@ def model_release(
     about = {
         "name": PROFILE.name,
         "version": PROFILE.release.version,
-        "data": "SYNTHETIC: a made-up genome and population" if PROFILE.synthetic else "real, see the report",
+        "data": f"{SYNTHETIC}: a made-up genome, population and ClinVar"
+        if PROFILE.synthetic
+        else "real, see the report",
         "skill_on_holdout_chr": round(float(skill["skill"]), 4) if skill else "not measured",
     }
     with replacing_folder(storage.path / "model_release") as folder:

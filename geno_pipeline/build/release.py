@@ -19,7 +19,7 @@ from geno_model.encoder.state_contract import StateContract
 from geno_model.genomics.context import Context
 from geno_model.release.config import ReleaseConfig, WindowPolicy, write_config
 from geno_model.release.manifest import write_manifest
-from geno_model.scoring.calibration import write_calibration
+from geno_model.scoring.calibration import EVERYTHING, write_calibration
 from geno_model.scoring.known_pathogenic import PATHOGENIC
 from geno_model.scoring.scorer import CALIBRATION
 from geno_pipeline.build.hashing import ALLELE_KEY
@@ -72,7 +72,9 @@ def assemble(folder: Path, parts: ReleaseParts) -> str:
 def model_card(parts: ReleaseParts) -> str:
     """What the model is, what it is for and what it is not for, in Markdown."""
     facts = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in parts.about.items())
-    whole = parts.calibration.filter((pl.col("edit_class") == ANY_EDIT) & (pl.col("population") == EVERYONE))
+    everyone = parts.calibration.filter(pl.col("population") == EVERYONE)
+    whole = everyone.filter(pl.col("edit_class") == ANY_EDIT)
+    n_own = everyone.filter(pl.col("bucket_id") != EVERYTHING).height
     tables = ", ".join(parts.calibration["population"].unique(maintain_order=True))
     return f"""# Model card
 
@@ -83,12 +85,13 @@ def model_card(parts: ReleaseParts) -> str:
 {facts}
 | encoder | {parts.contract.encoder_hash} |
 | window | {parts.contract.window_bp:,} bp, stride {parts.contract.stride_bp:,} bp |
-| calibration | {whole["n"][0]:,} common variants, {parts.calibration.height} buckets; populations: {tables} |
+| calibration | {whole["n"][0]:,} common variants, {n_own:,} buckets by kind of region; populations: {tables} |
 | windows | {parts.window_policy} |
 
 ## What it does
 It predicts where an edit of 1 to 16 bp takes the encoder's state of the DNA around it. The surprise of a variant is the
-distance between that prediction and the real state, as a percentile among common variants of the same kind of place.
+distance between that prediction and the real state, as a percentile among common variants: those of the same kind of
+region where the calibration has 1,000 of them, else all.
 
 ## Limits
 - The surprise measures what this encoder and this predictor find unusual. It is no measure of harm.

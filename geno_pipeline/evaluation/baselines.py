@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 
 
 def ridge_predictions(training: StateTable, rows: StateTable, seed: int = 0) -> Floats:
-    """States (n, K, d) that ridges on `training` foresee for `rows`: unit vectors, no change where padded."""
+    """States (n, K, d) that ridges on `training` predict for `rows`: unit vectors, no change where padded."""
     seen, asked = inputs(training.batch, training.sixmer_embeddings), inputs(rows.batch, training.sixmer_embeddings)
     change = (training.targets - training.batch.state[:, None]).numpy()
     of_training, of_rows = row_kinds(training.batch), row_kinds(rows.batch)

@@ -28,7 +28,7 @@ from geno_pipeline.evaluation.metrics import auprc_by_chromosome, auroc_differen
 SURPRISE, SURPRISE_RAW, DISPLACEMENT = "surprise (percentile)", "surprise (raw)", "displacement"
 ZERO_SHOT, NO_CHANGE = "zero-shot likelihood", "no change predicted"
 CONSEQUENCE, REGION, DISTANCE = "consequence class", "region class", "distance to the exon"
-RANDOM = "random weights, surprise"
+RANDOM, RANDOM_DISPLACEMENT = "random weights, surprise", "random weights, displacement"
 HEADS = (SURPRISE, SURPRISE_RAW, DISPLACEMENT)
 HUMBLE = (NO_CHANGE, ZERO_SHOT, DISTANCE, CONSEQUENCE)
 """What a reviewer asks first."""
@@ -60,7 +60,7 @@ SCORES: dict[str, pl.Expr] = {
     ZERO_SHOT: -pl.col("zero_shot"),
     NO_CHANGE: pl.col("no_change"),
     RANDOM: pl.col("random_surprise"),
-    "random weights, displacement": pl.col("random_displacement"),
+    RANDOM_DISPLACEMENT: pl.col("random_displacement"),
     # ClinVar's own word where it has one, else that of the gene models.
     CONSEQUENCE: pl.when(pl.col("consequence").is_not_null())
     .then(_class_of_term)

@@ -79,11 +79,11 @@ def reliability(scores: pl.DataFrame, gc_edges: GcEdges, *, min_af: float, seed:
 def calibration_section(fit: pl.DataFrame) -> list[Block]:
     """Heading, a sentence and the table of `calibration_fit`."""
     text = (
-        "Percentiles of the calibration's own variants, so that the tables in use fit by construction; how they fit "
-        "others is below. Where they fit they are uniform: median 0.5, and a "
-        "Kolmogorov-Smirnov distance that chance alone explains (5 % of samples exceed the figure beside it). Indels "
-        "among all edits would all look extreme, so they have tables of their own. The last column is how far a "
-        "percentile moves, on average, if the population's own common variants are what it is among."
+        "Percentiles of the calibration's own variants, so the tables in use fit by construction; the picture below "
+        "shows how they fit other variants. Percentiles that fit are uniform: their median is 0.5, and their "
+        "Kolmogorov-Smirnov distance is one that chance explains (5 % of samples exceed the figure beside it). "
+        "Compared with all edits, indels would all look extreme, so they have tables of their own. The last column is "
+        "how far a percentile moves on average when it is taken among the population's own common variants."
     )
     rows = [
         [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from geno_pipeline.evaluation.plots import data_uri
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem 1.5rem;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 77rem; margin: 0 auto; padding: 1rem 1.5rem;
   color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.6rem; margin: .5rem 0; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
@@ -27,8 +27,8 @@ h3 { font-size: 1.02rem; margin: 1.25rem 0 .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
 th { background: #f4f4f4; white-space: normal; vertical-align: bottom; }
-.wrapped { font-size: .84rem; } .wrapped td { white-space: normal; min-width: 0; }
-.wrapped td:first-child { white-space: nowrap; }
+.wrapped { font-size: .82rem; } .wrapped td { white-space: normal; min-width: 0; }
+.wrapped th, .wrapped td { padding: .25rem .35rem; }
 td.wide { white-space: normal; min-width: 16rem; }
 .wrapped td.wide { min-width: 0; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }

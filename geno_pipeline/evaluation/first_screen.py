@@ -14,10 +14,18 @@ import polars as pl
 
 from data_contracts.benchmark_alleles import TRACKS
 from data_contracts.columns import HOLDOUT_CHR
-from geno_pipeline.evaluation.benchmarks import DISPLACEMENT, HUMBLE, SURPRISE, Figures
+from geno_pipeline.evaluation.benchmarks import (
+    BASELINES,
+    DISPLACEMENT,
+    HUMBLE,
+    RANDOM,
+    RANDOM_DISPLACEMENT,
+    SURPRISE,
+    Figures,
+)
 from geno_pipeline.evaluation.document import Block, Paragraph, Table
 from geno_pipeline.evaluation.rollout import ALL, overall
-from geno_pipeline.evaluation.wording import figure, is_better, signed
+from geno_pipeline.evaluation.wording import YES, against, figure, is_better
 
 RESEARCH_TOOL = "Research tool, not a clinical diagnostic."
 SYNTHETIC = (
@@ -26,15 +34,22 @@ SYNTHETIC = (
 )
 NO_ANNOTATION = (
     "No gene models were given: the region class of every allele is 'other', "
-    "and calibration is by GC and repeat class alone."
+    "and percentiles do not tell kinds of region apart."
 )
-NO_CHANGE_SKILL = 0.0
+ONE_TRAINING = (
+    "Intervals are of one trained model: they say how much a figure would change with other alleles, not how much it "
+    "would change if the model were trained again."
+)
+HARMFUL = "Does it tell harmful alleles from harmless ones?"
+NO_CHANGE_SKILL, CHANCE = 0.0, 0.5
+UNTRAINED = {SURPRISE: RANDOM, DISPLACEMENT: RANDOM_DISPLACEMENT}
+"""The two heads of this screen, and the same of random weights."""
 NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """yes, no, not shown or not measured, and the sentence behind it."""
+    """The answer in a word or a few, and the sentence behind it."""
 
     answer: str
     sentence: str
@@ -43,7 +58,7 @@ class Verdict:
 def first_screen(
     rollout: pl.DataFrame, figures: Figures, *, profile: str, synthetic: bool, has_annotation: bool
 ) -> list[Block]:
-    """Notices, the answer about foreseeing states, and a table of answers about telling harmful from harmless."""
+    """Notices, whether states are predicted, whether harmful is told from harmless, and a table of those answers."""
     blocks: list[Block] = [Paragraph(RESEARCH_TOOL, "notice")]
     if synthetic:
         blocks.append(Paragraph(SYNTHETIC, "notice"))
@@ -53,14 +68,17 @@ def first_screen(
     blocks.append(
         Paragraph(f"Better than predicting no change? {verdict.answer.capitalize()}. {verdict.sentence}", "answer")
     )
-    rows = [row for track in TRACKS for head in (SURPRISE, DISPLACEMENT) if (row := _answers(figures, track, head))]
-    columns = ["benchmark", "score", "AUROC (95 % interval)", *(f"better than: {name}?" for name in HUMBLE), "n"]
+    verdict = separation_verdict(figures)
+    blocks.append(Paragraph(f"{HARMFUL} {verdict.answer}. {verdict.sentence}", "answer"))
+    rows = [row for track in TRACKS for head in UNTRAINED if (row := _answers(figures, track, head))]
+    columns = ["benchmark", "score", "AUROC (95 % interval)"]
+    columns += [f"better than: {name}?" for name in (*HUMBLE, "random weights", "the best baseline")] + ["n"]
     blocks.append(Table(columns, rows, is_wrapped=True))
     missing = [track for track in TRACKS if not any(row[0] == track for row in rows)]
     text = (
-        "Answers are about telling harmful from harmless alleles: the difference of AUROC to each baseline on the same "
-        "alleles, with its 95 % interval (paired bootstrap). yes and no where the interval lies on one side of 0. "
-        f"Chance is 0.5. Profile {profile}."
+        "Each answer compares AUROC with that of a baseline on the same alleles: the difference and its 95 % interval "
+        "(paired bootstrap), with yes or no where the interval lies on one side of 0. The best baseline is the one "
+        f"with the highest AUROC there, which stands beside its name. Chance is 0.5. {ONE_TRAINING} Profile {profile}."
     )
     if missing:
         why = {
@@ -73,7 +91,7 @@ def first_screen(
 
 
 def skill_verdict(rollout: pl.DataFrame) -> Verdict:
-    """Whether states of held-out chromosomes are foreseen better than by saying that nothing changes."""
+    """Whether states of held-out chromosomes are predicted better than by saying that nothing changes."""
     row = overall(rollout)
     if row is None or row["skill"] is None:
         return Verdict(NOT_MEASURED, f"There are no rows of {HOLDOUT_CHR} whose state changes.")
@@ -90,14 +108,51 @@ def skill_verdict(rollout: pl.DataFrame) -> Verdict:
     return Verdict(answer, sentence)
 
 
+def separation_verdict(figures: Figures) -> Verdict:
+    """On how many benchmarks a head is above chance, and whether it beats the best baseline on any."""
+    whole = _whole(figures.ranking).filter(pl.col("track").is_in(TRACKS) & pl.col("score").is_in(list(UNTRAINED)))
+    judged = whole.drop_nulls("auroc").to_dicts()
+    if not judged:
+        return Verdict(NOT_MEASURED.capitalize(), "No benchmark has figures.")
+    above = [row for row in judged if row["auroc_low"] > CHANCE]
+    n_above = len({row["track"] for row in above})
+    n_below = len({row["track"] for row in judged if row["auroc_high"] < CHANCE})
+    found = {row["track"]: _best_baseline(figures, row["track"]) for row in judged}
+    best = {track: row for track, row in found.items() if row is not None}
+    beaten = []
+    for row in judged:
+        if baseline := best.get(row["track"]):
+            against_best = _difference(figures, row["track"], row["score"], baseline["score"])
+            if against_best and is_better(against_best["low"], against_best["high"]) == YES:
+                beaten.append(f"{row['track']} ({row['score']} over {baseline['score']})")
+    sentence = f"Of {len(found)} benchmarks, a head (surprise or displacement) lies above chance on {n_above or 'none'}"
+    if above:
+        top = max(above, key=lambda row: row["auroc"])
+        shown = figure(top["auroc"], top["auroc_low"], top["auroc_high"])
+        sentence += f" (highest AUROC: {shown}, {top['score']}, {top['track']})"
+    sentence += f"{f', below chance on {n_below}' if n_below else ''}, and beats the best baseline on "
+    sentence += f"{'; '.join(beaten) or 'none'}."
+    if best:
+        aurocs = [row["auroc"] for row in best.values()]
+        sentence += f" The best baselines have {min(aurocs):.2f} to {max(aurocs):.2f}."
+    answer = "Yes" if beaten else "Not shown to do it better than simple rules" if above else "No"
+    return Verdict(answer, sentence)
+
+
 def _answers(figures: Figures, track: str, head: str) -> list[str] | None:
     """One row: a head on all alleles of a benchmark; None where it has no AUROC."""
     ranked = _one(_whole(figures.ranking), track, head)
     if ranked is None or ranked["auroc"] is None:
         return None
-    against = figures.differences.filter((pl.col("subset") == "all") & (pl.col("score") == head))
     n = f"{ranked['n_positive']:,} + {ranked['n_negative']:,}"
-    answers = [_answer(_one(against.filter(pl.col("against") == name), track, head), n) for name in HUMBLE]
+    names = (*HUMBLE, UNTRAINED[head])
+    answers = [_answer(_difference(figures, track, head, name), n) for name in names]
+    best = _best_baseline(figures, track)
+    if best is None:
+        answers.append("-")
+    else:
+        answer = _answer(_difference(figures, track, head, best["score"]), n)
+        answers.append(f"{answer}; {best['score']} {best['auroc']:.2f}")
     auroc = figure(ranked["auroc"], ranked["auroc_low"], ranked["auroc_high"])
     return [track, head, auroc, *answers, n]
 
@@ -105,10 +160,21 @@ def _answers(figures: Figures, track: str, head: str) -> list[str] | None:
 def _answer(row: dict[str, Any] | None, n_of_head: str) -> str:
     """yes, no or not shown with the difference, and its n where not all alleles of the head have the baseline."""
     if row is None or row["difference"] is None:
-        return f"- ({row['note']})" if row and row["note"] else "-"
+        return against(row)
     n = f"{row['n_positive']:,} + {row['n_negative']:,}"
-    where = "" if n == n_of_head else f", n = {n}"
-    return f"{is_better(row['low'], row['high'])}: {signed(row['difference'], row['low'], row['high'])}{where}"
+    return against(row) + ("" if n == n_of_head else f", n = {n}")
+
+
+def _best_baseline(figures: Figures, track: str) -> dict[str, Any] | None:
+    """The row of the baseline with the highest AUROC on all alleles of a benchmark; the first of equal ones."""
+    here = _whole(figures.ranking).filter((pl.col("track") == track) & pl.col("score").is_in(BASELINES))
+    rows = here.drop_nulls("auroc").sort("auroc", descending=True, maintain_order=True)
+    return rows.row(0, named=True) if rows.height else None
+
+
+def _difference(figures: Figures, track: str, head: str, baseline: str) -> dict[str, Any] | None:
+    of_all = figures.differences.filter((pl.col("subset") == "all") & (pl.col("against") == baseline))
+    return _one(of_all, track, head)
 
 
 def _whole(ranking: pl.DataFrame) -> pl.DataFrame:

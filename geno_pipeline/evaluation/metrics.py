@@ -83,14 +83,14 @@ def rank(labels: ArrayLike, scores: ArrayLike, n_resamples: int = 1000, seed: in
     """AUROC and AUPRC (average precision) of `scores` (n,) for `labels` 0 and 1 (n,), with bootstrap intervals.
 
     Ties count half in AUROC and form one threshold in AUPRC. Positives and negatives are resampled apart, so every
-    resample keeps both numbers. One class only, or fewer than 10 of one: a result with a note and no figures.
+    resample keeps both numbers. One class only, fewer than 10 of one, or one value for all: a note and no figures.
 
     Raises:
         ValueError: shapes differ, a label is not 0 or 1, or a score is not finite.
     """
     positive, values = _checked(labels, scores)
     counts = int(positive.sum()), int((~positive).sum())
-    if note := _too_few(*counts):
+    if note := _too_few(*counts) or _constant(values):
         return Ranking(*counts, note=note)
     level, n_levels = _levels(values)
     of_positive, of_negative = level[positive], level[~positive]
@@ -107,11 +107,14 @@ def rank(labels: ArrayLike, scores: ArrayLike, n_resamples: int = 1000, seed: in
 def auroc_difference(
     labels: ArrayLike, a: ArrayLike, b: ArrayLike, n_resamples: int = 1000, seed: int = 0
 ) -> Difference:
-    """AUROC of `a` less that of `b` (n,), both judged on the same resamples (paired bootstrap). Raises as `rank`."""
+    """AUROC of `a` less that of `b` (n,), both judged on the same resamples (paired bootstrap). Raises as `rank`.
+
+    A note and no figures where `rank` has none for one of them, the `note` then says which.
+    """
     positive, first = _checked(labels, a)
     _, second = _checked(labels, b)
     counts = int(positive.sum()), int((~positive).sum())
-    if note := _too_few(*counts):
+    if note := _too_few(*counts) or _constant(second) or _constant(first, "the score itself is "):
         return Difference(*counts, note=note)
     judged = [(level[positive], level[~positive], n) for level, n in (_levels(first), _levels(second))]
     most_levels = max(n for _, _, n in judged)
@@ -162,7 +165,7 @@ def auprc_by_chromosome(
     groups = [group for group in groups if 0 < positive[group].sum() < group.sum()]
     used = np.any(groups, axis=0) if groups else np.zeros(len(values), dtype=bool)
     counts = len(groups), int(positive[used].sum()), int((~positive[used]).sum())
-    if note := _too_few(*counts[1:]):
+    if note := _too_few(*counts[1:]) or _constant(values):
         return ByChromosome(*counts, note=note)
     rng, weights = np.random.default_rng(seed), np.array([group.sum() for group in groups]) / used.sum()
     value, resampled = 0.0, np.zeros(n_resamples)
@@ -185,10 +188,15 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def pr_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Recall and precision, one point a distinct score, highest score first."""
+    """Recall, ascending from 0, and precision, one point a distinct score, highest score first.
+
+    Between two points precision is that of the second: draw steps ("steps-pre"). A straight line would show precisions
+    that no threshold has, the more the more scores are tied. The area under the steps is the average precision.
+    """
     positive, values = _checked(labels, scores)
     precision, recall, _ = sklearn.precision_recall_curve(positive, values)
-    return recall[::-1], precision[::-1]
+    recall, precision = recall[::-1], precision[::-1]
+    return recall, np.concatenate([precision[1:2], precision[1:]])  # scikit-learn's first point (0, 1) is no threshold
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
@@ -217,6 +225,11 @@ def _too_few(n_positive: int, n_negative: int) -> str | None:
     if n_negative < MIN_NEGATIVES:
         return f"fewer than {MIN_NEGATIVES} negatives: too few for an interval"
     return None
+
+
+def _constant(values: Floats, which: str = "") -> str | None:
+    """Why one value for all alleles has no figures: they would be those of chance, to the last digit."""
+    return f"{which}constant here" if np.ptp(values) == 0 else None
 
 
 def _levels(values: Floats) -> tuple[Ints, int]:

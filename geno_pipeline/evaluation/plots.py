@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ SERIES: tuple[tuple[str, str, Any], ...] = (
 )
 DRAWN = (SURPRISE, DISPLACEMENT, ZERO_SHOT, NO_CHANGE, DISTANCE, CONSEQUENCE)
 DPI = 110
+
+CurveOf = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""From labels and scores to the points of a curve."""
 
 
 def skill_by_k(rollout: pl.DataFrame) -> bytes:
@@ -73,12 +77,41 @@ def roc(rows: pl.DataFrame) -> bytes:
     Args:
         rows: `benchmarks.evaluated`.
     """
-    return _curves(rows, roc_curve, "false positive rate", "true positive rate", chance=lambda share: [0.0, 1.0])
+    return _curves(rows, roc_curve, "false positive rate", "true positive rate", is_roc=True)
 
 
 def precision_recall(rows: pl.DataFrame) -> bytes:
-    """Precision by recall, as `roc`; chance is the share of positives."""
-    return _curves(rows, pr_curve, "recall (true positive rate)", "precision", chance=lambda share: [share, share])
+    """Precision by recall in steps, as `roc`; chance is the share of positives among the alleles of each curve."""
+    return _curves(rows, pr_curve, "recall (true positive rate)", "precision", is_roc=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The curve of a score (x, y), on how many alleles it is; no points where the score is one value for all."""
+
+    score: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    n_positive: int
+    n_negative: int
+
+    @property
+    def share_positive(self) -> float:
+        """Precision by chance."""
+        return self.n_positive / (self.n_positive + self.n_negative)
+
+
+def curves(group: pl.DataFrame, curve: CurveOf) -> list[Curve]:
+    """The curves of a benchmark's panel, in the order of `DRAWN`, each of the alleles that have the score."""
+    found = []
+    for score in DRAWN:
+        judged = group.filter(pl.col(score).is_finite())
+        label, values = judged["label"].to_numpy(), judged[score].to_numpy()
+        if judged["label"].n_unique() == 2:
+            x, y = curve(label, values) if judged[score].n_unique() > 1 else (np.empty(0), np.empty(0))
+            n_positive = int(label.sum())
+            found.append(Curve(score, x, y, n_positive, len(label) - n_positive))
+    return found
 
 
 def percentile_histogram(rows: pl.DataFrame) -> bytes:
@@ -106,13 +139,13 @@ def percentile_histogram(rows: pl.DataFrame) -> bytes:
 
 
 def reliability(table: pl.DataFrame) -> bytes:
-    """Share of unseen common variants up to each percentile, with 95 % intervals; what fits lies on the diagonal.
+    """Share of unseen common variants up to each percentile, with 95 % intervals; ideally on the diagonal.
 
     Args:
         table: of `calibration.reliability`.
     """
     figure, (axes,) = _figure(1)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="fits")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="ideal")
     for place, ((edits,), rows) in enumerate(table.group_by("edits", maintain_order=True)):
         colour, marker, line = SERIES[place]
         x, y = rows["expected"].to_numpy(), rows["observed"].to_numpy()
@@ -121,35 +154,31 @@ def reliability(table: pl.DataFrame) -> bytes:
         axes.errorbar(x + 0.004 * place, y, yerr=error, color=colour, marker=marker, linestyle=line, capsize=2,
                       markersize=4, label=label)  # fmt: skip
     axes.set(xlabel="percentile", ylabel="share of unseen common variants up to it", xlim=(0, 1), ylim=(0, 1))
-    axes.set_title("Are percentiles what they say?")
+    axes.set_title("Reliability of percentiles")
     axes.legend()
     return _png(figure)
 
 
-def _curves(
-    rows: pl.DataFrame,
-    curve: Callable[[NDArray[np.generic], NDArray[np.generic]], tuple[NDArray[np.float64], NDArray[np.float64]]],
-    x_name: str,
-    y_name: str,
-    chance: Callable[[float], list[float]],
-) -> bytes:
+def _curves(rows: pl.DataFrame, curve: CurveOf, x_name: str, y_name: str, *, is_roc: bool) -> bytes:
     groups = _labelled(rows)
     figure, panels = _figure(len(groups), panel_width=4.6)
+    lines: dict[str, tuple[str, str, Any]] = dict(zip(DRAWN, SERIES, strict=True))
     for axes, (track, group) in zip(panels, groups.items(), strict=False):
         n_positive = int(group["label"].sum())
-        axes.plot(
-            [0, 1],
-            chance(n_positive / max(group.height, 1)),
-            color=GREY,
-            linewidth=1,
-            linestyle=(0, (1, 2)),
-            label="chance",
-        )
-        for score, (colour, _, line) in zip(DRAWN, SERIES, strict=True):
-            judged = group.filter(pl.col(score).is_finite())
-            if judged["label"].n_unique() == 2:
-                x, y = curve(judged["label"].to_numpy(), judged[score].to_numpy())
-                axes.plot(x, y, color=colour, linestyle=line, label=score, drawstyle="default")
+        share = n_positive / max(group.height, 1)
+        start, name = (0, "chance") if is_roc else (share, f"chance: {share:.2f}")
+        axes.plot([0, 1], [start, 1 if is_roc else share], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label=name)
+        for found in curves(group, curve):
+            colour, _, line = lines[found.score]
+            label = found.score if len(found.x) else f"{found.score}: constant here, not drawn"
+            is_part = found.n_positive + found.n_negative < group.height
+            if is_part:
+                label += f" ({found.n_positive:,} + {found.n_negative:,})"
+            axes.plot(found.x, found.y, color=colour, linestyle=line, label=label,
+                      drawstyle="default" if is_roc else "steps-pre")  # fmt: skip
+            if is_part and not is_roc:
+                own, name = found.share_positive, f"chance among those: {found.share_positive:.2f}"
+                axes.plot([0, 1], [own, own], color=colour, linewidth=1, linestyle=(0, (1, 2)), label=name)
         axes.set(xlabel=x_name, ylabel=y_name, aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set_title(f"{track}: {n_positive:,} positive, {group.height - n_positive:,} negative")
         axes.legend(fontsize=7)

@@ -16,7 +16,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from geno_pipeline.build.release import PLOTS
 from geno_pipeline.evaluation.benchmarks import Figures
 from geno_pipeline.evaluation.calibration import calibration_section
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
-from geno_pipeline.evaluation.first_screen import NO_CHANGE_SKILL, first_screen, skill_verdict
+from geno_pipeline.evaluation.first_screen import NO_CHANGE_SKILL, first_screen, separation_verdict, skill_verdict
 from geno_pipeline.evaluation.history import METRICS_FILE, changes, model_change, regressions
 from geno_pipeline.evaluation.report_sections import (
     benchmark_section,
@@ -123,6 +123,7 @@ def report_metrics(inputs: ReportInputs) -> dict[str, Any]:
         "naive_skill": NO_CHANGE_SKILL,
         "skill": plain(overall(inputs.rollout)),
         "verdict": skill_verdict(inputs.rollout).answer,
+        "separation": asdict(separation_verdict(figures)),
         **{name: [plain(row) for row in table.to_dicts()] for name, table in tables.items()},
         "not_better_than_baseline": [*negative_results(inputs.rollout, figures), *negative_differences(figures)],
         "made_with": dict(inputs.made_with),
@@ -146,7 +147,7 @@ def provenance(repository: Path, **more: str) -> dict[str, str]:
 
 
 def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
-    negative = negative_results(inputs.rollout, inputs.figures) or ["None of the figures that could be made."]
+    negative = negative_results(inputs.rollout, inputs.figures) or ["Nothing that could be measured."]
     return [
         *first_screen(
             inputs.rollout,
@@ -172,7 +173,7 @@ def _blocks(inputs: ReportInputs, metrics: Mapping[str, Any]) -> list[Block]:
         *map(Paragraph, negative),
         Paragraph("Differences to the other baselines are under 'Against the baselines'."),
         *data_section(inputs.accounting, inputs.mix, inputs.facts),
-        Heading("What these figures belong to"),
+        Heading("What these figures were made with"),
         Table(
             ["what", "value"],
             [

@@ -28,9 +28,21 @@ from geno_pipeline.evaluation.benchmarks import (
     Figures,
 )
 from geno_pipeline.evaluation.document import Block, Heading, Paragraph, Picture, Table
+from geno_pipeline.evaluation.first_screen import CHANCE, ONE_TRAINING
 from geno_pipeline.evaluation.history import MOST_WORSE
 from geno_pipeline.evaluation.rollout import ALL
-from geno_pipeline.evaluation.wording import NO, NOT_SHOWN, YES, anything, area, figure, is_better, number, signed
+from geno_pipeline.evaluation.wording import (
+    NO,
+    NOT_SHOWN,
+    YES,
+    against,
+    anything,
+    area,
+    figure,
+    is_better,
+    number,
+    signed,
+)
 
 SHORT = (*HEADS, ZERO_SHOT, NO_CHANGE, CONSEQUENCE)
 """Scores of the sub-tables; the metrics file has all of them."""
@@ -65,12 +77,12 @@ def benchmark_section(figures: Figures, rows: pl.DataFrame) -> list[Block]:
     blocks: list[Block] = [
         Heading("Benchmarks: harmful against harmless"),
         Paragraph(
-            "ClinVar: P/LP against B/LB, coding by ClinVar's own consequence. BRCA1 and BRCA2: loss of function "
-            "against the rest of a saturation screen. TraitGym: causal regulatory variants against matched controls. "
-            "A higher score means more harmful (likelihood and distance take part with their sign turned); AUROC of "
-            "chance is 0.5, AUPRC of chance the share of positives. "
-            "Excluded are alleles that this score does not have. Alleles that training or calibration met take no "
-            "part; of BRCA1, BRCA2 and TraitGym the DNA around them was not held out."
+            "ClinVar: pathogenic or likely so (P/LP) against benign or likely so (B/LB), coding by ClinVar's own "
+            "consequence. BRCA1 and BRCA2: loss of function against the rest of a saturation screen. TraitGym: causal "
+            "regulatory variants against matched controls. A higher score means more harmful (the signs of likelihood "
+            "and distance are turned). By chance AUROC is 0.5 and AUPRC the share of positives. A score leaves out the "
+            "alleles that it does not know (excluded). Alleles that training or calibration used are left out by all; "
+            "for BRCA1, BRCA2 and TraitGym the DNA around the alleles was not held out."
         ),
     ]
     for track in GROUPS:
@@ -120,10 +132,11 @@ def _differences(figures: Figures) -> list[Block]:
     others = [name for name in known["against"].unique(maintain_order=True) if name not in BASELINES]
     names = [*HUMBLE, RANDOM, *others]
     rows = []
-    for (track, subset, score), group in known.group_by("track", "subset", "score", maintain_order=True):
+    rest = figures.differences.join(known, on=["track", "subset", "score"], how="semi", maintain_order="left")
+    for (track, subset, score), group in rest.group_by("track", "subset", "score", maintain_order=True):
         found = {row["against"]: row for row in group.iter_rows(named=True)}
-        cells = [f"{is_better(r['low'], r['high'])}: {signed(r['difference'], r['low'], r['high'])}, n = {_n(r)}"
-                 if (r := found.get(name)) else "-" for name in names]  # fmt: skip
+        cells = [against(r) + (f", n = {_n(r)}" if r and r["difference"] is not None else "")
+                 for r in map(found.get, names)]  # fmt: skip
         rows.append([track, subset, score, *cells])
     answers = [is_better(row["low"], row["high"]) for row in known.iter_rows(named=True)]
     text = (
@@ -204,14 +217,14 @@ def _agreement(figures: Figures) -> list[Block]:
 
 
 def _counts(figures: Figures) -> list[Block]:
-    counts = figures.counts.sort("track", "reason", "label", nulls_last=False).fill_null("takes part")
+    counts = figures.counts.sort("track", "reason", "label", nulls_last=False).fill_null("used")
     rows = [
         [row["track"], row["reason"], {1: "harmful", 0: "harmless", None: "no label"}[row["label"]], f"{row['n']:,}"]
         for row in counts.iter_rows(named=True)
     ]
     notes = [Paragraph(f"{track}: {note}") for track, note in figures.unreadable]
-    table = Table(["benchmark", "takes part, or reason", "class", "rows"], rows)
-    return [Heading("What took part and what did not", 3), *notes, table]
+    table = Table(["benchmark", "used, or reason", "class", "rows"], rows)
+    return [Heading("What was used and what was left out", 3), *notes, table]
 
 
 def rollout_section(rollout: pl.DataFrame) -> list[Block]:
@@ -246,6 +259,7 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
         "Ridge regression is given the predictor's own inputs; random weights are those of an untrained predictor. "
         "On holdout-chr chains are synthetic, on holdout-haplotypes they are real. "
         "The intervals resample rows; rows of one window are not independent, so they are somewhat too narrow. "
+        f"{ONE_TRAINING} "
         "An indel whose length is not a multiple of six shifts the encoder's reading frame: "
         "compare kinds of edit with care."
     )
@@ -258,7 +272,7 @@ def rollout_section(rollout: pl.DataFrame) -> list[Block]:
         Table(columns, rows),
         Paragraph(
             "Recall@k: how often a row's own change of state is among the k, of all n, that lie nearest to the change "
-            "foreseen for it. No change finds k of n."
+            "predicted for it. Predicting no change finds k of n."
         ),
         Table([*columns[:4], "recall@1", "no change", "recall@5", "no change"], recalled),
     ]
@@ -268,8 +282,8 @@ def reliability_section(table: pl.DataFrame) -> list[Block]:
     """Whether percentiles hold for common variants that are not in the table."""
     n = sum(group["n"][0] for _, group in table.group_by("edits"))
     text = (
-        "The calibration's variants cut in two at random: each half is looked up in tables made of the other. "
-        "Where percentiles are what they say, a share p of unseen common variants has a percentile up to p. "
+        "The calibration's variants are split in two at random, and each half is looked up in tables made from the "
+        "other. If percentiles are right, a share p of unseen common variants has a percentile of at most p. "
         "Bars are 95 % intervals."
     )
     caption = f"Reliability of percentiles, n = {n:,} common variants"
@@ -285,8 +299,8 @@ def population_section(table: pl.DataFrame) -> list[Block]:
     ]
     columns = ["population", "frequency there", "n", "AUROC, surprise (percentile)", "harmless: median", "above 0.95"]
     text = (
-        "ClinVar's alleles. Of harmless ones about 0.05 should lie above the percentile 0.95, in "
-        "every population alike. Frequencies are those of the site files; an allele that they do not hold is in no row."
+        "ClinVar's alleles. About 0.05 of the harmless ones should lie above the percentile 0.95, in every population. "
+        "Frequencies come from the site files; an allele that is not in them is in no row."
     )
     body: list[Block] = [Table(columns, rows)] if rows else [Paragraph("The site files have none of the alleles.")]
     return [Heading("By frequency and population"), Paragraph(text), *body]
@@ -303,7 +317,7 @@ def efficiency_section(table: pl.DataFrame, machine: Mapping[str, str]) -> list[
     columns = ["what", "variants", "seconds: median (least to most)", "variants / s", "tokens / variant"]
     columns += ["peak memory, MiB", "repeats"]
     where = ", ".join(f"{name} {value}" for name, value in machine.items())
-    text = f"One thread, on: {where}. Cold begins with the start of Python; peak memory is the whole process's."
+    text = f"One thread, on: {where}. Cold includes starting Python; peak memory is of the whole process."
     return [Heading("Efficiency"), Paragraph(text), Table(columns, rows)]
 
 
@@ -336,14 +350,16 @@ def negative_results(rollout: pl.DataFrame, figures: Figures) -> list[str]:
     found = []
     for row in rollout.filter(pl.col("skill_low") <= 0).iter_rows(named=True):
         shown = figure(row["skill"], row["skill_low"], row["skill_high"])
-        found.append(f"Skill on {_group(row)} is {shown}, not above 0 (no change), n = {row['n']:,}.")
+        which = "below 0, worse than no change" if row["skill_high"] < 0 else "not shown to be above 0 (no change)"
+        found.append(f"Skill on {_group(row)} is {shown}, {which}, n = {row['n']:,}.")
     for row in rollout.filter(pl.col("skill") <= pl.col("ridge_skill")).iter_rows(named=True):
         skill, ridge = f"{row['skill']:.3f}", f"{row['ridge_skill']:.3f}"
         found.append(f"Skill on {_group(row)} is {skill}; ridge regression on the same inputs has {ridge}.")
     heads = figures.ranking.filter(pl.col("score").is_in(HEADS) & (pl.col("family") == "kind"))
-    for row in heads.filter(pl.col("auroc_low") <= 0.5).iter_rows(named=True):
+    for row in heads.filter(pl.col("auroc_low") <= CHANCE).iter_rows(named=True):
         shown = figure(row["auroc"], row["auroc_low"], row["auroc_high"])
-        found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, not above chance.")
+        which = "below chance" if row["auroc_high"] < CHANCE else "not shown to be above chance"
+        found.append(f"AUROC of {row['score']} on {row['track']} ({row['subset']}) is {shown}, {which}.")
     return found
 
 

@@ -95,24 +95,24 @@ def rollout_fidelity(
     for group, chosen in _groups(k, names, kinds):
         figures = state_metrics(predicted[chosen], true[chosen], source[chosen], n_resamples, seed)
         beside = {name: skill(other[chosen], true[chosen], source[chosen]) for name, other in others.items()}
-        foreseen, actual = (states[chosen] - source[chosen] for states in (predicted, true))
-        found = {f"recall_{n}": recall(foreseen, actual, n) for n in (1, 5)}
+        expected, actual = (states[chosen] - source[chosen] for states in (predicted, true))
+        found = {f"recall_{n}": recall(expected, actual, n) for n in (1, 5)}
         naive = {f"naive_recall_{n}": min(n / len(actual), 1.0) for n in (1, 5)}
         rows.append({**group, **asdict(figures), **beside, **found, **naive})
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def recall(foreseen: States, actual: States, n: int) -> float:
-    """Share of rows whose own change (m, d) is among the n that lie nearest to the change foreseen for it (m, d).
+def recall(predicted: States, actual: States, n: int) -> float:
+    """Share of rows whose own change (m, d) is among the n that lie nearest to the change predicted for it (m, d).
 
-    Changes, not states: a window's state is its own nearest neighbour whatever is foreseen. A change as near as its own
-    counts before it. No change is as far from every row as from its own length, so it finds n of the m rows: n / m.
+    Changes, not states: a window's state is its own nearest neighbour in any case. A change as near as its own counts
+    before it. No change is as far from every row as from its own length, so it finds n of the m rows: n / m.
     """
     squared = np.einsum("md,md->m", actual, actual)
     hits = 0
     for start in range(0, len(actual), RECALL_BLOCK):
         rows = np.arange(start, min(start + RECALL_BLOCK, len(actual)))
-        distance = squared - 2 * foreseen[rows] @ actual.T  # less what all candidates of a row share
+        distance = squared - 2 * predicted[rows] @ actual.T  # less what all candidates of a row share
         own = distance[np.arange(len(rows)), rows]
         hits += int(((distance <= own[:, None]).sum(axis=1) <= n).sum())
     return hits / len(actual)

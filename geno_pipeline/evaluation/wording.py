@@ -39,6 +39,13 @@ def is_better(low: float | None, high: float | None) -> str:
     return YES if low > 0 else NO
 
 
+def against(row: Mapping[str, Any] | None) -> str:
+    """Whether a score is better than a baseline (row of `Figures.differences`) and by how much, or why nobody knows."""
+    if row is None or row["difference"] is None:
+        return f"- ({row['note']})" if row and row["note"] else "-"
+    return f"{is_better(row['low'], row['high'])}: {signed(row['difference'], row['low'], row['high'])}"
+
+
 def area(row: Mapping[str, Any], name: str) -> str:
     """The figure `name` of a row with its interval, or the note that says why there is none."""
     return row["note"] or figure(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))

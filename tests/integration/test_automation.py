@@ -160,7 +160,7 @@ def days(profile: Path, before: dict[str, bytes]) -> dict[str, dict[str, Any]]:
 def test_a_new_file_starts_one_run_that_succeeds(days: dict[str, dict[str, Any]], what: str) -> None:
     (made,) = days[what]["runs"]
     assert days[what]["requests"] == 1 and "eval_report" in made["made"]
-    assert made["failed"] in ([], ["eval_report_skill_above_zero"])  # four steps of training may foresee nothing
+    assert made["failed"] in ([], ["eval_report_skill_above_zero"])  # four steps of training may predict nothing
 
 
 @pytest.mark.parametrize(

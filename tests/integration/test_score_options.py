@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from geno_model.cli.score import app
 from geno_model.files import sweep
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
+from geno_model.release.manifest import write_manifest
 from geno_model.scoring.known_pathogenic import KnownPathogenic, KnownPathogenicWarning
 from geno_model.scoring.parts import ResumeError, kept_parts, parts_folder
 from geno_model.scoring.report_words import REASONS
@@ -102,10 +104,12 @@ def test_one_variant_is_json_on_standard_output(release: TinyRelease, vcf: Path,
     assert result.stderr.startswith(
         "geno-score: 1 allele is pathogenic or likely so in the ClinVar of the model's data"
     )
-    assert "who does should talk to a genetic counsellor" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert "anyone who does should talk to a genetic" in result.stderr and len(result.stderr.splitlines()) == 1
     chrom, pos, ref, alt, _ = other
     result = CliRunner().invoke(app, [*command, "--variant", f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\tPASS\tAC=1"])
-    assert result.exit_code == 0 and result.stderr == "" and json.loads(result.stdout)["clinvar_pathogenic"] is False
+    assert result.exit_code == 0 and json.loads(result.stdout)["clinvar_pathogenic"] is False
+    assert json.loads(result.stdout)["surprise"] == 1  # the number stays; a person is told how to read it
+    assert "a surprise of 1 among 2,400 calibration variants should be read as > 0.9995\n" in result.stderr
 
 
 def test_one_variant_that_cannot_be_scored_or_read(release: TinyRelease, out: Path) -> None:
@@ -223,6 +227,22 @@ def test_known_pathogenic_alleles_are_told_whatever_their_score(release: TinyRel
     _, said = scored(release, vcf, out / "d.tsv", "--quiet", "--report", str(out / "d.html"))
     assert "without genotypes it is unknown whether anybody carries it" in said and len(said.splitlines()) == 2
     assert "unknown whether anybody carries" in (out / "d.html").read_text()
+
+
+def test_a_synthetic_release_says_so_on_screen_and_page(release: TinyRelease, vcf: Path, out: Path) -> None:
+    """What `config.json` says of the data decides; no advice is given on alleles of a made-up ClinVar."""
+    made_up = TinyRelease(out / "release", release.fasta, release.cache, "")
+    shutil.copytree(release.model_dir, made_up.model_dir)
+    path = made_up.model_dir / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"about": {"data": "SYNTHETIC: a made-up genome"}}))
+    write_manifest(made_up.model_dir)
+    _, said = scored(made_up, vcf, out / "a.tsv", "--report", str(out / "a.html"))
+    page = (out / "a.html").read_text()
+    assert "the model's data are SYNTHETIC: a made-up genome: nothing here says anything about a person" in said
+    assert "that ClinVar is SYNTHETIC" in said and "counsellor" not in said
+    assert "Synthetic data:" in page and 'id="listed"' in page and "counsellor" not in page
+    _, said = scored(made_up, vcf, out / "b.tsv", "--quiet")
+    assert len(said.splitlines()) == 2 and "that ClinVar is SYNTHETIC" in said
 
 
 def test_unsorted_input_works_and_is_told(release: TinyRelease, vcf: Path, out: Path) -> None:

@@ -169,7 +169,9 @@ def test_every_adapter_has_a_part_in_the_state(tmp_path: Path) -> None:
     window = np.frombuffer(random_dna(WINDOW_BP, 1).encode(), np.uint8)
     encoder.states([window], [WINDOW_BP // 12]).sum().backward()
     names = [name for name, p in encoder.adapted.named_parameters() if p.requires_grad]
-    assert names and all(".layers.0.self_attn." in name for name in names)  # of two layers, the state is behind the first
+    assert names and all(
+        ".layers.0.self_attn." in name for name in names
+    )  # of two layers, the state is behind the first
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 

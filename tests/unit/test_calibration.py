@@ -19,6 +19,7 @@ from geno_model.scoring.calibration import (
     Percentiles,
     calibrate,
     percentile,
+    percentile_in_words,
     read_calibration,
     with_percentiles,
     write_calibration,
@@ -243,3 +244,22 @@ def test_the_file_knows_which_states_and_thirds_it_is_of(tmp_path: Path) -> None
         read_calibration(path, CONTRACT, EDGES, POLICY)
     with pytest.raises(CalibrationError, match="no calibration table"):
         read_calibration(tmp_path / "absent", CONTRACT, EDGES, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("surprise", "n", "words"),
+    [
+        (1.0, 131, "> 0.992"),  # 131 / 132 = 0.99242
+        (0.9925, 131, "> 0.992"),
+        (0.9924, 131, "0.992"),
+        (0.0, 131, "< 0.008"),  # 1 / 132 = 0.00758
+        (0.87149, 131, "0.871"),
+        (1.0, 999, "> 0.999"),
+        (1.0, 1_000, "> 0.9990"),
+        (1.0, 10_000, "> 0.99990"),
+        (1.0, 4, "> 0.80"),
+        (1.0, 0, "> 0.99"),
+    ],
+)
+def test_a_percentile_in_words_says_no_more_than_n_variants_can(surprise: float, n: int, words: str) -> None:
+    assert percentile_in_words(surprise, n) == words

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
 from geno_model.scoring.calibration import calibrate
+from geno_pipeline.build.release import ReleaseParts, model_card
 from geno_pipeline.evaluation.calibration import calibration_fit, calibration_section
-from tests.unit.test_calibration import EDGES, scores, with_types
+from tests.unit.test_calibration import CONTRACT, EDGES, POLICY, scores, with_types
 
 
 def test_indels_that_move_the_state_further_do_not_fit_among_all_edits() -> None:
@@ -40,3 +43,21 @@ def test_a_population_whose_common_variants_differ_shifts_percentiles() -> None:
     assert row["shift"] == pytest.approx(0.25, abs=0.005) and row["ks"] == pytest.approx(0.5, abs=0.005)
     heading, _, table = calibration_section(fit)
     assert heading.text == "Calibration" and table.rows[-1][-1] == "0.250"  # type: ignore[union-attr]
+
+
+def test_the_model_card_counts_the_buckets_that_are_of_a_kind_of_region() -> None:
+    """The tables `*` are none of them: of SNVs, of indels and of both."""
+    rows = pl.concat(
+        [
+            scores(("utr5", 1, "none", np.linspace(0, 1, 1_000))),
+            with_types(scores(("utr5", 1, "none", np.linspace(0, 1, 100))), 2),
+        ]
+    )
+    for n_snvs, n_buckets in ((999, 0), (1_000, 3)):  # region; and GC third; and repeat class
+        calibration = calibrate(pl.concat([rows[:n_snvs], rows[1_000:]]), EDGES)
+        unread: Any = None
+        parts = ReleaseParts(
+            unread, unread, unread, unread, CONTRACT, unread, calibration, EDGES, POLICY, unread, {"data": "real"}
+        )
+        card = model_card(parts)
+        assert f"{n_snvs + 100:,} common variants, {n_buckets} buckets by kind of region" in card

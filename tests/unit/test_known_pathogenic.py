@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from geno_model.scoring.known_pathogenic import KnownPathogenic, marked
+from geno_model.scoring.known_pathogenic import KnownPathogenic, known_alleles, marked
 
 KEY = {"contig": "chr1", "pos": 5, "ref": "A", "alt": "C"}
 
@@ -41,17 +41,21 @@ def test_an_allele_is_carried_if_a_genotype_has_its_number(rest: str | None, n_c
         {"record": [6, 7, 7], "alt_index": [1, 0, 1], "clinvar_pathogenic": [False, False, True]},
         schema_overrides={"alt_index": pl.Int64, "record": pl.Int64},
     )
-    assert KnownPathogenic.count(scores, lines) == KnownPathogenic(n_carried, n_unknown)
-    assert KnownPathogenic.count(scores) == KnownPathogenic(n_unknown=1)
+    known = known_alleles(scores, lines)
+    assert known["alt_index"].to_list() == [1] * (n_carried + n_unknown)
+    assert KnownPathogenic.count(known) == KnownPathogenic(n_carried, n_unknown)
+    assert KnownPathogenic.count(known_alleles(scores)) == KnownPathogenic(n_unknown=1)
 
 
 def test_advice_follows_the_counts() -> None:
-    assert KnownPathogenic().advice == []
-    (carried,) = KnownPathogenic(n_carried=1_200).advice
+    assert KnownPathogenic().advice(is_synthetic=False) == []
+    (carried,) = KnownPathogenic(n_carried=1_200).advice(is_synthetic=False)
     assert carried.startswith("1,200 alleles that a genotype carries are pathogenic") and "unknown" not in carried
-    (unknown,) = (KnownPathogenic() + KnownPathogenic(n_unknown=1)).advice
+    (unknown,) = (KnownPathogenic() + KnownPathogenic(n_unknown=1)).advice(is_synthetic=False)
     assert unknown.startswith("1 allele is pathogenic") and "unknown whether anybody carries it" in unknown
     assert all("genetic counsellor" in sentence for sentence in (carried, unknown))
+    made_up = KnownPathogenic(1, 1).advice(is_synthetic=True)
+    assert len(made_up) == 2 and all("SYNTHETIC" in told and "counsellor" not in told for told in made_up)
 
 
 def test_every_allele_is_marked_once_or_not_at_all_where_nothing_is_known() -> None:

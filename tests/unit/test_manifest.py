@@ -109,6 +109,9 @@ def test_config_comes_back_and_says_what_made_it(tmp_path: Path) -> None:
     assert values["about"] == {"profile": "demo"}
     assert values["window_policy"] == "most_central"
     assert "torch" in values["versions"]
+    for data, is_synthetic in (("real, see the report", False), ("SYNTHETIC: a made-up genome", True)):
+        write_config(tmp_path, config, {"data": data})
+        assert (read_config(tmp_path).data, read_config(tmp_path).is_synthetic) == (data, is_synthetic)
 
 
 @pytest.mark.parametrize(("key", "value"), [("window_policy", "nearest"), ("gc_edges", [0.4]), ("gc_edges", None)])

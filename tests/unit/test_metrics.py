@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from geno_pipeline.evaluation.metrics import rank, roc_curve
+from geno_pipeline.evaluation.metrics import auprc_by_chromosome, auroc_difference, pr_curve, rank, roc_curve
 from geno_pipeline.evaluation.state_metrics import skill, state_metrics
 
 MANY_LABELS = np.array([1] * 12 + [0] * 12)
@@ -28,16 +28,21 @@ def test_perfect_and_reversed_ranking() -> None:
     assert worst.auroc == 0.0
 
 
-def test_one_score_for_all_is_chance() -> None:
-    result = rank(MANY_LABELS, np.zeros(24))
-    assert (result.auroc, result.auroc_low, result.auroc_high) == (0.5, 0.5, 0.5)
-    assert result.auprc == 0.5
+def test_one_score_for_all_has_a_note_and_no_figures() -> None:
+    """It would have 0.5 (0.5 to 0.5), and whatever is a little above would be "better" than it."""
+    constant, rising = np.zeros(24), np.arange(24)
+    result = rank(MANY_LABELS, constant)
+    assert (result.auroc, result.auprc, result.note) == (None, None, "constant here")
+    assert auroc_difference(MANY_LABELS, rising, constant).note == "constant here"
+    assert auroc_difference(MANY_LABELS, constant, rising).note == "the score itself is constant here"
+    assert auprc_by_chromosome(MANY_LABELS, constant, ["1"] * 24).note == "constant here"
+    assert auroc_difference(MANY_LABELS, rising, -rising).difference == -1.0
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=30, max_size=120).filter(
-        lambda rows: 10 <= sum(label for label, _ in rows) < len(rows)
+        lambda rows: 10 <= sum(label for label, _ in rows) <= len(rows) - 10 and len({score for _, score in rows}) > 1
     )
 )
 def test_areas_equal_those_of_scikit_learn_with_ties(rows: list[tuple[bool, int]]) -> None:
@@ -45,6 +50,8 @@ def test_areas_equal_those_of_scikit_learn_with_ties(rows: list[tuple[bool, int]
     result = rank(labels.astype(int), scores, n_resamples=2)
     assert result.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert result.auprc == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    recall, precision = pr_curve(labels.astype(int), scores)
+    assert result.auprc == pytest.approx(float(np.diff(recall) @ precision[1:]), abs=1e-12)  # under the steps
 
 
 def test_interval_is_that_of_a_plain_loop_over_resamples() -> None:
@@ -106,6 +113,14 @@ def test_roc_curve_by_hand() -> None:
     false, true = roc_curve([1, 0, 1, 0], [0.9, 0.8, 0.8, 0.1])
     np.testing.assert_allclose(false, [0, 0, 0.5, 1])
     np.testing.assert_allclose(true, [0, 0.5, 1, 1])
+
+
+def test_precision_recall_curve_by_hand() -> None:
+    recall, precision = pr_curve([1, 0, 1, 0], [0.9, 0.8, 0.8, 0.1])
+    np.testing.assert_allclose(recall, [0, 0.5, 1, 1])
+    np.testing.assert_allclose(precision, [1, 1, 2 / 3, 0.5])
+    recall, precision = pr_curve([1, 0, 0, 0], [7, 7, 7, 7])  # one value for all: a level line at the base rate
+    assert (recall.tolist(), precision.tolist()) == ([0, 1], [0.25, 0.25])
 
 
 def test_skill_of_no_change_is_zero_and_of_the_truth_is_one() -> None:

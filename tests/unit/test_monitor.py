@@ -24,7 +24,7 @@ def test_figures_by_hand() -> None:
     target = torch.tensor([[0.8, 0.6], [0.8, -0.6]])
     found = figures_of(source, torch.stack([target[0], source[1]]), target)
     assert found["n"] == 2
-    assert found["skill"] == pytest.approx(0.5)  # one of two equal changes is foreseen
+    assert found["skill"] == pytest.approx(0.5)  # one of two equal changes is predicted
     assert found["cosine"] == pytest.approx((1 + 0.8) / 2)
     assert found["l2"] == pytest.approx(math.sqrt(0.4) / 2)
     assert found["change_variance"] == pytest.approx(0.36)

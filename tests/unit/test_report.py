@@ -14,9 +14,18 @@ import pytest
 from data_contracts import CalibrationScores, Efficiency
 from data_contracts.benchmark_alleles import BRCA1, NON_CODING, TRAITGYM
 from geno_pipeline.evaluation import plots
-from geno_pipeline.evaluation.benchmarks import figures
+from geno_pipeline.evaluation.benchmarks import DISPLACEMENT, DISTANCE, REGION, SCORES, SURPRISE, ZERO_SHOT, figures
 from geno_pipeline.evaluation.calibration import reliability
-from geno_pipeline.evaluation.first_screen import NO_ANNOTATION, RESEARCH_TOOL, SYNTHETIC
+from geno_pipeline.evaluation.document import Paragraph, Table
+from geno_pipeline.evaluation.first_screen import (
+    NO_ANNOTATION,
+    ONE_TRAINING,
+    RESEARCH_TOOL,
+    SYNTHETIC,
+    first_screen,
+    separation_verdict,
+)
+from geno_pipeline.evaluation.metrics import pr_curve
 from geno_pipeline.evaluation.populations import by_population
 from geno_pipeline.evaluation.report import ReportInputs, provenance, write_report
 from geno_pipeline.evaluation.report_sections import negative_results
@@ -138,7 +147,7 @@ def test_same_inputs_same_bytes(usual: ReportInputs, written: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.5, "Yes."), (0.0, "Not shown."), (-0.5, "No.")])
-def test_first_screen_says_whether_states_are_foreseen(
+def test_first_screen_says_whether_states_are_predicted(
     usual: ReportInputs, tmp_path: Path, share: float, verdict: str
 ) -> None:
     write_report(tmp_path, dataclasses.replace(usual, rollout=rollout_table(share)))
@@ -162,6 +171,74 @@ def test_first_screen_answers_for_each_benchmark_and_head_with_interval_and_n(wr
     assert "| no: -0." in displacement
     text = "\n".join(lines)
     assert "ClinVar non-coding (fewer than 10 positives" in text and "BRCA2 (the file could not be used)" in text
+
+
+def with_scores(**scores: pl.Expr) -> pl.DataFrame:
+    """60 + 60 coding alleles; all scores alternate between the classes, but for what is given (a name of `SCORES`)."""
+    rows = judged(alleles(120), region="intron")
+    alternating = {name: (pl.col("number") // 2).cast(pl.Float64) for name in SCORES}
+    given = {name: of.cast(pl.Float64) for name, of in scores.items()}
+    return rows.with_columns(number=pl.int_range(pl.len())).with_columns(**alternating | given)
+
+
+NOISY = pl.col("label") + (pl.col("number") * 37 % 100) / 40  # above chance, far from perfect
+
+
+@pytest.mark.parametrize(
+    ("given", "answer", "sentence"),
+    [
+        ({}, "No", "a head (surprise or displacement) lies above chance on none, and beats the best baseline on none"),
+        (
+            {SURPRISE: NOISY, REGION: pl.col("label")},
+            "Not shown to do it better than simple rules",
+            "above chance on 1 (highest AUROC: 0.",
+        ),
+        ({SURPRISE: pl.col("label")}, "Yes", "beats the best baseline on ClinVar coding (surprise (percentile) over "),
+        ({DISPLACEMENT: -NOISY}, "No", "above chance on none, below chance on 1, and beats"),
+    ],
+)
+def test_the_second_answer_says_whether_harmful_is_told_from_harmless(
+    given: dict[str, pl.Expr], answer: str, sentence: str
+) -> None:
+    found = figures(with_scores(**given), n_resamples=50)
+    verdict = separation_verdict(found)
+    assert verdict.answer == answer and sentence in verdict.sentence
+    blocks = first_screen(rollout_table(0.5), found, profile="p", synthetic=False, has_annotation=True)
+    answers = [block.text for block in blocks if isinstance(block, Paragraph) and block.kind == "answer"]
+    assert len(answers) == 2 and answers[1].startswith(f"Does it tell harmful alleles from harmless ones? {answer}.")
+
+
+def test_first_screen_names_the_best_baseline_and_has_random_weights() -> None:
+    """Region class ranks perfectly; all alleles have one distance to the exon: nothing to be better than."""
+    rows = with_scores(**{SURPRISE: NOISY, REGION: pl.col("label"), DISTANCE: pl.lit(3)})
+    found = figures(rows, n_resamples=50)
+    blocks = first_screen(rollout_table(0.5), found, profile="p", synthetic=False, has_annotation=True)
+    table = next(block for block in blocks if isinstance(block, Table))
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert re.fullmatch(r"no: -0\.\d+ \(.*\); region class 1\.00", cells["better than: the best baseline?"])
+    assert cells["better than: random weights?"].startswith("yes: +0.")
+    assert cells["better than: distance to the exon?"] == "- (constant here)"
+    assert any(isinstance(block, Paragraph) and ONE_TRAINING in block.text for block in blocks)
+
+
+def test_below_chance_is_not_called_not_above_it() -> None:
+    lines = negative_results(rollout_table(-0.5), figures(with_scores(**{DISPLACEMENT: -NOISY}), n_resamples=50))
+    assert any(
+        "surprise (percentile) on ClinVar coding (all)" in x and "not shown to be above chance" in x for x in lines
+    )
+    assert any("displacement on ClinVar coding (all)" in x and x.endswith(", below chance.") for x in lines)
+    assert any("Skill on holdout-chr, K = 1 is" in x and "below 0, worse than no change" in x for x in lines)
+
+
+def test_each_curve_has_the_chance_of_its_own_alleles_and_a_constant_has_none() -> None:
+    """Zero-shot is known of 10 of 60 harmful and 40 of 60 harmless alleles, distance is one value for all."""
+    number = pl.col("number")
+    some = pl.when(pl.col("label") == 1, number < 20).then(number).when(pl.col("label") == 0, number < 80).then(number)
+    rows = with_scores(**{ZERO_SHOT: some, DISTANCE: pl.lit(3), SURPRISE: pl.col("label")})
+    drawn = {curve.score: curve for curve in plots.curves(rows, pr_curve)}
+    assert (drawn[SURPRISE].share_positive, drawn[ZERO_SHOT].share_positive) == (0.5, 0.2)
+    assert (drawn[ZERO_SHOT].n_positive, drawn[ZERO_SHOT].n_negative) == (10, 40)
+    assert len(drawn[DISTANCE].x) == 0 and drawn[SURPRISE].y.tolist() == [1, 1, 0.5]
 
 
 def test_only_a_synthetic_profile_is_called_synthetic(usual: ReportInputs, written: Path, tmp_path: Path) -> None:

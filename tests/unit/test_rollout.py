@@ -93,10 +93,10 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 def test_recall_by_hand() -> None:
-    """Four true changes on a line; the second row's foreseen change lies nearer to the third's."""
+    """Four true changes on a line; the second row's predicted change lies nearer to the third's."""
     actual = np.array([[1.0, 0], [2.0, 0], [4.0, 0], [8.0, 0]], dtype=np.float32)
-    foreseen = np.array([[1.1, 0], [3.5, 0], [4.2, 0], [7.0, 0]], dtype=np.float32)
-    assert [recall(foreseen, actual, n) for n in (1, 2, 4)] == [0.75, 1.0, 1.0]
+    predicted = np.array([[1.1, 0], [3.5, 0], [4.2, 0], [7.0, 0]], dtype=np.float32)
+    assert [recall(predicted, actual, n) for n in (1, 2, 4)] == [0.75, 1.0, 1.0]
 
 
 @given(st.integers(1, 40), st.integers(0, 5))
@@ -109,9 +109,9 @@ def test_no_change_finds_n_of_all_rows(n_rows: int, seed: int) -> None:
 def test_blocks_of_rows_change_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     actual = rng.normal(size=(50, 6)).astype(np.float32)
-    foreseen = actual + rng.normal(size=(50, 6)).astype(np.float32)
-    whole = recall(foreseen, actual, 3)
+    predicted = actual + rng.normal(size=(50, 6)).astype(np.float32)
+    whole = recall(predicted, actual, 3)
     slow = np.mean([(np.linalg.norm(actual - f, axis=1) <= np.linalg.norm(actual[i] - f)).sum() <= 3
-                    for i, f in enumerate(foreseen)])  # fmt: skip
+                    for i, f in enumerate(predicted)])  # fmt: skip
     monkeypatch.setattr(rollout, "RECALL_BLOCK", 7)
-    assert recall(foreseen, actual, 3) == whole == slow
+    assert recall(predicted, actual, 3) == whole == slow

@@ -12,11 +12,10 @@ import pytest
 
 from geno_model.genomics import alleles
 from geno_model.scoring.errors import OutputError
-from geno_model.scoring.known_pathogenic import NONE_KNOWN, KnownPathogenic
 from geno_model.scoring.report import ReportData, report_page, write_report
 from geno_model.scoring.report_data import natural_key
 from geno_model.scoring.report_pictures import length, number, percent, wilson
-from geno_model.scoring.report_words import NOTICE, REASONS
+from geno_model.scoring.report_words import COUNSELLOR, NOTICE, REASONS, SYNTHETIC
 
 SCHEMA = pl.Schema(
     {
@@ -48,9 +47,18 @@ def excluded(record: int, reason: str) -> dict[str, Any]:
     return allele(record, reason=reason) | dict.fromkeys(scores)
 
 
-def gathered(*rows: dict[str, Any], contigs: dict[str, int] | None = None, top_n: int = 100) -> ReportData:
+def gathered(
+    *rows: dict[str, Any],
+    contigs: dict[str, int] | None = None,
+    top_n: int = 100,
+    listed: dict[int, bool | None] | None = None,
+) -> ReportData:
+    """listed: records that ClinVar lists as pathogenic, and whether a genotype carries them."""
     data = ReportData(contigs or CONTIGS, top_n)
-    data.add(pl.DataFrame(rows, schema=SCHEMA))
+    scores, carried = pl.DataFrame(rows, schema=SCHEMA), listed or {}
+    known = scores.filter(pl.col("record").is_in(list(carried)))
+    mark = [carried[record] for record in known["record"]]
+    data.add(scores, known.with_columns(pl.Series("is_carried", mark, pl.Boolean)))
     return data
 
 
@@ -92,8 +100,8 @@ class _Text(HTMLParser):
         self.words += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def text_of(data: ReportData, pathogenic: KnownPathogenic = NONE_KNOWN) -> str:
-    return _Text(report_page(data, FACTS, pathogenic)).words
+def text_of(data: ReportData, *, is_synthetic: bool = False) -> str:
+    return _Text(report_page(data, FACTS, is_synthetic=is_synthetic)).words
 
 
 def test_counts() -> None:
@@ -120,7 +128,48 @@ def test_high_is_above_099_and_the_words_say_what_chance_gives() -> None:
 def test_regions_with_lower_median() -> None:
     values = [("intron", 0.2), ("splice", 1.0), ("intron", 0.4), ("intron", 0.995), ("intron", 0.9)]
     data = gathered(*(allele(i, region_class=name, surprise=value) for i, (name, value) in enumerate(values)))
-    assert data.regions().rows() == [("intron", 4, 0.4, 1), ("splice", 1, 1.0, 1)]
+    assert data.regions().rows() == [("intron", 4, 0.4, 1, 4), ("splice", 1, 1.0, 1, 1)]
+
+
+def test_the_page_says_what_percentiles_are_among() -> None:
+    """Two SNVs in buckets of their own region (one finer), one SNV and one insertion among all of their kind."""
+    of_all = {"bucket_id": "*", "n_calibration": 869}
+    own = {"bucket_id": "intron", "n_calibration": 1_024}
+    rows = [
+        allele(0, **own),
+        allele(1),
+        allele(2, region_class="splice", **of_all),
+        allele(3, alt="AC", edit_type=1, bucket_id="*", n_calibration=131, confidence=0.131),
+    ]
+    data = gathered(*rows)
+    assert data.comparisons().rows() == [
+        ("substitution", 3, 1, 5_000, 5_000),
+        ("substitution", 1, 1, 1_024, 1_024),
+        ("substitution", 0, 1, 869, 869),
+        ("indel", 0, 1, 131, 131),
+    ]
+    assert data.regions().select("region_class", "n", "n_own").rows() == [("intron", 3, 2), ("splice", 1, 0)]
+    text = text_of(data)
+    assert text.count("50.0 % of the variants were compared with common variants of their own kind of region") == 2
+    assert (
+        "50.0 % with common variants of all regions, because the calibration has fewer than 1,000 of their own" in text
+    )
+    assert "Insertions and deletionsall regions125.0 %131" in text and "in every row" not in text
+    all_own = text_of(gathered(*rows[:2]))
+    assert "Each variant was compared with common variants of its own kind of region. So chance would" in all_own
+    none = text_of(gathered(*rows[2:]))
+    assert "Each variant was compared with common variants of all regions, because the calibration has fewer" in none
+    assert "of its own kind of region. So" not in none
+    no_indels = text_of(gathered(allele(0, bucket_id="*", n_calibration=0, confidence=0.0, low_confidence=True)))
+    assert "all types of edit, as there were none of its own: confidence 01100 %unknown" in no_indels
+
+
+def test_a_percentile_says_no_more_than_its_bucket_can() -> None:
+    data = gathered(*(allele(i, surprise=value, n_calibration=131) for i, value in enumerate((1.0, 0.5, 0.0))))
+    page = report_page(data, FACTS)
+    for shown in ("&gt; 0.992", "0.500", "&lt; 0.008"):
+        assert f'<td class="number">{shown}</td>' in page
+    assert ">1.000<" not in report_page(gathered(allele(0, surprise=1.0)), FACTS)  # nor as a median
 
 
 def test_places_are_two_hundredths_of_a_contig_in_natural_order() -> None:
@@ -175,12 +224,12 @@ def test_contigs_and_facts_are_escaped() -> None:
 
 
 def test_page_asks_for_nothing_and_can_be_read_aloud() -> None:
-    page = report_page(gathered(*some_rows(150)), FACTS, KnownPathogenic(2, 2))
+    page = report_page(gathered(*some_rows(150), listed={0: True, 1: None}), FACTS, is_synthetic=True)
     for remote in ("http://", "https://", "src=", "url(", "@import", "<script", "<link"):
         assert remote not in page
     tags = _Text(page).tags
     assert all(re.fullmatch("#[a-z-]+", attributes["href"]) for tag, attributes in tags if tag == "a")
-    assert [tag for tag, _ in tags if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 7
+    assert [tag for tag, _ in tags if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 9
     assert all(attributes.get("scope") in ("col", "row") for tag, attributes in tags if tag == "th")
     pictures = [attributes for tag, attributes in tags if tag == "svg" and "aria-hidden" not in attributes]
     assert len(pictures) == 3 and all(p["role"] == "img" and p["aria-label"] for p in pictures)  # two contigs, bars
@@ -236,14 +285,40 @@ def test_empty_sections_say_so() -> None:
 
 
 def test_notice_and_pathogenic_alleles() -> None:
-    data = gathered(allele(0))
-    assert NOTICE in text_of(data) and "ClinVar" not in text_of(data)
-    carried = text_of(data, KnownPathogenic(n_carried=1))
+    nothing = text_of(gathered(allele(0)))
+    assert f"{NOTICE} {COUNSELLOR}" in nothing and "listed as pathogenic" not in nothing
+    carried = text_of(gathered(allele(0), listed={0: True}))
     assert "1 allele that a genotype carries is listed as pathogenic or likely pathogenic" in carried
     assert "Please talk to a genetic counsellor." in carried and "unknown whether" not in carried
-    unknown = text_of(data, KnownPathogenic(n_unknown=1_234))
+    rows = [allele(number) for number in range(1_234)]
+    unknown = text_of(gathered(*rows, listed=dict.fromkeys(range(1_234))))
     assert "1,234 alleles of this input are listed" in unknown and "unknown whether anybody carries" in unknown
-    assert "Please talk" not in unknown
+    assert "Please talk" not in unknown and "These are the first 100 of 1,234." in unknown
+
+
+def test_listed_alleles_are_named_and_flagged() -> None:
+    """By position, with a reason where there is no score; in the long table a flag."""
+    rows = [allele(0, pos=500, surprise=0.25), excluded(1, "filtered"), allele(2, pos=7), allele(3, surprise=0.9)]
+    data = gathered(*rows, listed={0: True, 1: True, 2: None})
+    assert data.listed().select("pos", "reason", "is_carried").rows() == [
+        (7, None, None),
+        (101, "filtered", True),
+        (500, None, True),
+    ]
+    page = report_page(data, FACTS)
+    section = page.split('id="listed"')[1].split("</section>")[0]
+    assert re.findall(r'<th scope="row">(chr2:\d+)', section) == ["chr2:7", "chr2:101", "chr2:500"]
+    assert "<code>filtered</code>" in section and "unknown: no genotypes" in section and ">0.2500<" in section
+    long = page.split('id="top"')[1].split("</section>")[0]
+    assert [("ClinVar</span>" in row) for row in re.findall("<tr>.*?</tr>", long)[1:]] == [False, True, True]
+
+
+def test_a_synthetic_release_is_called_so_and_sends_nobody_to_a_counsellor() -> None:
+    data = gathered(allele(0), allele(1), listed={0: True, 1: None})
+    real, synthetic = text_of(data), text_of(data, is_synthetic=True)
+    assert SYNTHETIC in synthetic and synthetic.count("That ClinVar is made up") == 2
+    assert "counsellor" not in synthetic
+    assert "ynthetic data" not in real and real.count("genetic counsellor") == 3
 
 
 def test_contigs_beyond_thirty_are_a_sentence() -> None:
