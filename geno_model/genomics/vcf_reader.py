@@ -21,12 +21,11 @@ from typing import BinaryIO, Literal
 import polars as pl
 import pysam
 
-from geno_model.genomics.bcf import bcf_records
+from geno_model.genomics.bcf import BCF_MAGIC, bcf_records
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 CHUNK_BYTES = 8 << 20
-_BCF_MAGIC = b"BCF\2"
 _LONE_CR = (
     "has a carriage return that ends no line: were its line ends those of an old Macintosh? Make them line feeds "
     "(tr '\\r' '\\n')"
@@ -61,12 +60,31 @@ def read_vcf_chunks(
     """
     name = "standard input" if str(path) == "-" else str(path)
     with open_bytes(path, "VCF") as stream:
-        if stream.peek(len(_BCF_MAGIC)).startswith(_BCF_MAGIC):
+        if stream.peek(len(BCF_MAGIC)).startswith(BCF_MAGIC):
             with bcf_records(stream, name) as records:
                 yield from record_chunks(records, records.header, chunk_bytes=chunk_bytes, n_columns=n_columns)
         else:
             header, first = _read_header(stream, name)
             yield from _chunks(header, _whole_lines(stream, first, chunk_bytes), name, n_columns)
+
+
+def plain_blocks(stream: BinaryIO, name: str, *, chunk_bytes: int = CHUNK_BYTES) -> tuple[list[str], Iterator[bytes]]:
+    """Header lines of a VCF and its records as text, in blocks of whole lines of about `chunk_bytes`.
+
+    stream: decompressed bytes; name: of the source, for messages. Each line ends with one `\\n`, none is empty.
+    Raises InputError for a file that is no VCF.
+    """
+    header, first = _read_header(stream, name)
+
+    def blocks() -> Iterator[bytes]:
+        n_records = 0
+        for raw in _whole_lines(stream, first, chunk_bytes):
+            text = _plain_lines(raw, n_records, name)[0]
+            text += b"" if text.endswith(b"\n") or not text else b"\n"
+            n_records += text.count(b"\n")
+            yield text
+
+    return header, blocks()
 
 
 def record_chunks(

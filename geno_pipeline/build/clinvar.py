@@ -113,7 +113,7 @@ def ingest_clinvar(
         InputError: the file is missing, damaged, no VCF, or of another build than the FASTA.
     """
     kept, ledger = [], Ledger(source)
-    for chunk, alleles in allele_chunks(path, genome, contigs):
+    for chunk, alleles in allele_chunks(read_vcf_chunks(path, n_columns=8), genome, contigs, str(path)):
         facts = chunk.lines.select("record", *clinvar_facts())
         found = ledger.count(alleles.join(facts, on="record", how="left", maintain_order="left"))
         kept.append(found.select(ClinvarVariants.empty().columns))

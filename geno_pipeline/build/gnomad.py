@@ -22,6 +22,7 @@ from data_contracts import GnomadVariants
 from data_contracts.columns import POPULATIONS
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
+from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_pipeline.build.gnomad_fields import COUNTS, Fields
 from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_order, record_rows
 
@@ -132,7 +133,9 @@ class _File:
     def _chunks(self, contigs: Collection[str]) -> Iterator[tuple[Fields, pl.DataFrame]]:
         """Alleles with info and place, as `Fields` asks for them."""
         fields = None
-        for chunk, alleles in allele_chunks(self.path, self.genome, contigs):
+        for chunk, alleles in allele_chunks(
+            read_vcf_chunks(self.path, n_columns=8), self.genome, contigs, str(self.path)
+        ):
             fields = fields or Fields.of(chunk)
             info = chunk.lines["info"].gather(record_rows(chunk.lines, alleles))
             yield fields, alleles.with_columns(info.alias("info"), place="alt_index")
