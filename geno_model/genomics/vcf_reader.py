@@ -131,9 +131,29 @@ def info_field(info: pl.Expr | str, key: str) -> pl.Expr:
     """The text of `KEY=value` in an INFO column; null where the key is absent or a flag.
 
     info: an expression, or the name of the column. The key is matched whole: `AF` never finds `LDAF` or `AF_afr`.
+    Blanks around key and value, which VCF does not allow, are no part of them. Of a key that stands there several times
+    the first value; see `contradicts`.
     """
     column = pl.col(info) if isinstance(info, str) else info
-    return column.str.extract(f"(?:^|;){re.escape(key)}=([^;]*)", 1)
+    return column.str.extract(f"(?:^|;) *{re.escape(key)} *=([^;]*)", 1).str.strip_chars(" ")
+
+
+def contradicts(info: pl.Series, keys: Iterable[str]) -> pl.Series:
+    """Whether an INFO gives one of the keys two different values."""
+    found = pl.repeat(False, info.len(), eager=True)
+    has_blank = info.str.contains(" ", literal=True)
+    for key in keys:
+        times = info.str.count_matches(f";{key}=", literal=True) + info.str.starts_with(f"{key}=")
+        rows = (has_blank | (times > 1)).arg_true()  # few, so that the rest costs nothing
+        values = (
+            info.gather(rows)
+            .str.split(";")
+            .list.eval(
+                pl.element().str.extract(f"^ *{re.escape(key)} *=(.*)$", 1).str.strip_chars(" ").drop_nulls().unique()
+            )
+        )
+        found = found.scatter(rows, found.gather(rows) | (values.list.len() > 1))
+    return found
 
 
 def _read_header(stream: BinaryIO, name: str) -> tuple[list[str], bytes]:

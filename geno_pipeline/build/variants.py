@@ -23,6 +23,7 @@ from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import VcfChunk
 
 KEY = ["contig", "pos", "ref", "alt"]
+CONTRADICTORY = "contradictory"  # see `OF_THE_PIPELINE`
 
 
 class Ledger:
@@ -37,11 +38,11 @@ class Ledger:
         self._parts.append(account(alleles, self._source))
         return alleles.filter(pl.col("reason").is_null())
 
-    def move(self, alleles: pl.DataFrame, reason: str) -> None:
-        """Count alleles that were counted as retained under `reason` instead."""
+    def move(self, alleles: pl.DataFrame, reason: str, before: str = RETAINED) -> None:
+        """Count alleles that were counted under `before` under `reason` instead."""
         moved = alleles.group_by("contig").agg(n_alleles=pl.len().cast(pl.Int64))
         line = moved.select(source=pl.lit(self._source), contig="contig", reason=pl.lit(reason), n_alleles="n_alleles")
-        self._parts += [line, line.with_columns(reason=pl.lit(RETAINED), n_alleles=-pl.col("n_alleles"))]
+        self._parts += [line, line.with_columns(reason=pl.lit(before), n_alleles=-pl.col("n_alleles"))]
 
     def move_duplicates(self, alleles: pl.DataFrame) -> pl.DataFrame:
         """The retained alleles without those that are there already; these are counted as `duplicate` instead.
