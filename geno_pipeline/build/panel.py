@@ -37,6 +37,7 @@ _SILENT, _WARNINGS = 0, 3  # log levels of htslib
 _N_BEFORE_SAMPLES = len(FIXED_COLUMNS) + 1
 _META = '##fileformat=VCFv4.2\n##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
+_PLACE = re.compile(rb"([^\s,<>\"]+)\t\d{1,9}\t")  # of more digits, htslib gives back another number
 _SCHEMA = {"chrom": pl.String, "pos": pl.Int64, "ref": pl.String, "alt": pl.String, "filter": pl.String}
 _Record = tuple[str, int, str, str, str]
 
@@ -91,7 +92,7 @@ def _own_header(names: list[bytes], n_samples: int) -> bytes:
 
 
 def _contigs(block: bytes, n_samples: int, first_record: int, name: str) -> list[bytes]:
-    """Name of the contig on each line. Raises GenotypeError for a line without one, or a genotype of each sample."""
+    """Name of the contig on each line. Raises GenotypeError for one without a place, or a genotype of each sample."""
     text = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     if n_samples <= 0 or np.count_nonzero(text == ord("\t")) != (n_samples + _N_BEFORE_SAMPLES - 1) * len(ends):
@@ -101,12 +102,14 @@ def _contigs(block: bytes, n_samples: int, first_record: int, name: str) -> list
             f"{name}: record {first_record + row + 1} (the first is 1) has {_samples(int(found[row]))}, the header "
             f"names {_samples(n_samples)}; expected one phased genotype a sample; give a VCF of phased genotypes"
         )
-    names = [block[start : block.find(b"\t", start)] for start in [0, *(ends[:-1] + 1).tolist()]]
-    for contig in dict.fromkeys(names):
-        if not re.fullmatch(rb"[^\s,<>\"]+", contig):
-            row = names.index(contig)
-            raise GenotypeError(f"{name}: record {first_record + row + 1} (the first is 1) has no contig as CHROM")
-    return names
+    places = [_PLACE.match(block, start) for start in [0, *(ends[:-1] + 1).tolist()]]
+    if None in places:
+        row = places.index(None)
+        raise GenotypeError(
+            f"{name}: record {first_record + row + 1} (the first is 1) is malformed, expected the name of a contig as "
+            "CHROM and a whole number as POS; correct or remove it"
+        )
+    return [place[1] for place in places if place]
 
 
 def _samples(n: int) -> str:

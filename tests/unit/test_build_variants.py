@@ -94,6 +94,8 @@ GOOD = "1 5 . A C . PASS . GT 0|1 1|1"
         (f"{GOOD}\n1 9 . A C . . . GT 0|1 0|2", "record 2 .* allele that is not there, expected 0 to 1"),
         (f"{GOOD}\n1 x . A C . . . GT 0|1 0|1", "record 2 .* malformed"),
         (f"2 x . A C . . . GT 0|1 0|1\n{GOOD}", "record 1 .* malformed"),
+        (f"{GOOD}\n1  . A C . . . GT 0|1 0|1", "record 2 .* malformed, expected the name of a contig"),
+        (f"{GOOD}\n1 4294967301 . A C . . . GT 0|1 0|1", "record 2 .* malformed"),  # 5 in 32 bits
         (f"{GOOD}\n1 9 . A C . . . GT 0|1 0|70000", "record 2 .* allele that is not there"),
     ],
 )

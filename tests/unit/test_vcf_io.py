@@ -230,7 +230,7 @@ def test_a_header_without_fileformat_gets_one_and_info_may_be_empty(tmp_path: Pa
         (";", ""),
         (".", ""),
         ("GLM_RAW=1;X=a;", "X=a;"),
-        ("X=a; GLM_RAW =1;", "X=a"),
+        ("X=a; GLM_RAW =1;", "X=a;"),
     ],
 )
 def test_what_stands_in_info_goes_before_ours(tmp_path: Path, genome: Genome, info: str, expected: str) -> None:
