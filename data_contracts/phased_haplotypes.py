@@ -19,9 +19,7 @@ class PhasedHaplotypes(columns.Table):
     end_bp: int = columns.end_bp("last edit's reference bases")
     k: int = pa.Field(in_range={"min_value": 2, "max_value": 8}, description="number of edits")
     edits: pl.List = columns.edits()
-    n_carriers: int = pa.Field(
-        ge=1, description="copies that carry exactly these alleles, in a block or in a part of it"
-    )
+    n_carriers: int = pa.Field(ge=1, description="copies that carry exactly these, in a block or a part of it")
 
     @pa.dataframe_check(name="start_bp < end_bp")
     def _in_order(cls, data: pa.PolarsData) -> pl.LazyFrame:
