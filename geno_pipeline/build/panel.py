@@ -136,10 +136,10 @@ def _batches(file: str, name: str, first_record: int, n_expected: int | None) ->
 def _batch(variants: Iterator[Variant], size: int, n_samples: int, at: int, name: str) -> pl.DataFrame:
     """The next `size` records, fewer at the end."""
     records: list[_Record] = []
-    called = np.empty((size, 2 * n_samples), dtype=np.int16)
+    called = np.empty((size, n_samples, 2), dtype=np.int16)
     try:
         for variant in islice(variants, size):
-            called[len(records)] = _copies(variant, 2 * n_samples)
+            _decode(variant, called[len(records)])
             alt = ",".join(variant.ALT) or "."
             records.append((variant.CHROM, variant.POS, variant.REF, alt, variant.FILTER or "PASS"))
     except Exception:  # cyvcf2 raises nothing narrower
@@ -152,23 +152,25 @@ def _batch(variants: Iterator[Variant], size: int, n_samples: int, at: int, name
     lines = pl.DataFrame(records, schema=_SCHEMA, orient="row").with_row_index("record", at).cast({"record": pl.Int64})
     if not records:
         return lines
-    _require_alleles(called[: len(records)], lines, name)
-    return lines.with_columns(pl.Series("called", called[: len(records)]))
+    copies = called[: len(records)].reshape(len(records), -1)
+    _require_alleles(copies, lines, name)
+    return lines.with_columns(pl.Series("called", copies))
 
 
-def _copies(variant: Variant, n_copies: int) -> NDArray[np.int16]:
-    """(copies,): the allele number of each, see `panel_chunks`. Raises Exception where htslib cannot read it."""
-    if not n_copies or variant.FORMAT[0] != "GT":  # htslib ends the process where GT comes later and no sample has it
-        return np.full(n_copies, UNKNOWN, dtype=np.int16)
+def _decode(variant: Variant, copies: NDArray[np.int16]) -> None:
+    """Fill (samples, 2) with the allele number of each copy, see `panel_chunks`. Raises Exception if htslib cannot."""
+    copies[:] = UNKNOWN
+    if not len(copies) or variant.FORMAT[0] != "GT":  # htslib ends the process where a later GT is in no sample
+        return
     found = variant.genotype.array(fill=ABSENT)  # (samples, most alleles + 1); the last column: phased or not
     if found.shape[1] == 2:
         found = np.insert(found, 1, ABSENT, axis=1)
-    copies, is_phased = found[:, :2].copy(), found[:, -1] == 1
+    copies[:] = found[:, :2]
+    is_phased = found[:, -1] == 1
     if not is_phased.all():
         copies[~is_phased & (copies[:, 0] != copies[:, 1]) & (copies[:, 1] != ABSENT)] = UNKNOWN
     if found.shape[1] > 3:
         copies[(found[:, 2:-1] != ABSENT).any(axis=1)] = UNKNOWN
-    return copies.ravel()
 
 
 def _require_alleles(called: NDArray[np.int16], lines: pl.DataFrame, name: str) -> None:
