@@ -229,11 +229,12 @@ class _OpenBlocks:
         """Take rows in and return the combinations of all cells that are complete now."""
         self._rows.append(rows)
         self._bits.append(bits)
-        alleles = rows.filter(~pl.col("is_break"))
-        if alleles.is_empty():
+        if rows.is_empty():
             return []
+        alleles = rows.filter(~pl.col("is_break"))
         self._require_order(alleles)
-        contig, pos = alleles["contig"][-1], alleles["pos"][-1]
+        last = rows if alleles.is_empty() else alleles
+        contig, pos = last["contig"][-1], last["pos"][-1]
         # Left-alignment may move later alleles back, so one cell more than the last one stays open.
         open_from = ((pos - 1) // self._block_bp - 1) * self._block_bp + 1
         whole, bits = pl.concat(self._rows), np.concatenate(self._bits)
