@@ -1,6 +1,6 @@
 """Rates of the genomics code beside named alternatives, on inputs made on the spot.
 
-    .venv/bin/pip install -e '.[bench]' -c constraints.txt          cyvcf2 and numba, which nothing else needs
+    .venv/bin/pip install -e '.[bench]' -c constraints.txt          numba, which nothing else needs
     .venv/bin/python benchmarks/genomics.py [--records 1000000] [--json FILE]
 
 Windows of 12,288 bp of a contig of 100 Mbp; a VCF of a million records with nine INFO fields; edits and alleles drawn

@@ -18,7 +18,10 @@ class ClinvarVariants(columns.Table):
     ref: str = columns.ref()
     alt: str = columns.alt()
     edit_type: pl.UInt8 = columns.edit_type()
-    clnsig: str = pa.Field(isin=list(CLNSIG), description="P, LP, B, LB, VUS; OTHER also holds conflicting reports")
+    clnsig: str = pa.Field(
+        isin=list(CLNSIG),
+        description="P, LP, B, LB, VUS; OTHER also holds conflicting reports, risk alleles and low penetrance",
+    )
     stars: pl.Int8 = columns.stars()
     is_coding: bool = pa.Field(
         nullable=True, description="the consequence lies in a coding sequence; null where unknown"

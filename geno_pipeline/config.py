@@ -52,7 +52,7 @@ class Inputs(Settings):
         min_length=1, description="population sites: exomes, genomes or both; whole or one a chromosome"
     )
     clinvar: Path = Field(description="ClinVar VCF")
-    phased: Path = Field(description="VCF with phased genotypes")
+    phased: Path = Field(description="VCF or BCF with phased genotypes")
     genes: Path | None = Field(description="GTF or GFF3; without it every variant's region class is 'other'")
     repeats: tuple[Path, ...] | None = Field(
         description="RepeatMasker .out or BED files; without them every repeat class is 'none'"

@@ -19,6 +19,7 @@ import pysam
 
 from geno_model.genomics.errors import InputError
 
+BCF_MAGIC = b"BCF\2"
 _BLOCK = 1 << 20
 
 

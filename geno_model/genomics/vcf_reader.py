@@ -21,12 +21,11 @@ from typing import BinaryIO, Literal
 import polars as pl
 import pysam
 
-from geno_model.genomics.bcf import bcf_records
+from geno_model.genomics.bcf import BCF_MAGIC, bcf_records
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.text_input import open_bytes
 
 CHUNK_BYTES = 8 << 20
-_BCF_MAGIC = b"BCF\2"
 _LONE_CR = (
     "has a carriage return that ends no line: were its line ends those of an old Macintosh? Make them line feeds "
     "(tr '\\r' '\\n')"
@@ -61,12 +60,31 @@ def read_vcf_chunks(
     """
     name = "standard input" if str(path) == "-" else str(path)
     with open_bytes(path, "VCF") as stream:
-        if stream.peek(len(_BCF_MAGIC)).startswith(_BCF_MAGIC):
+        if stream.peek(len(BCF_MAGIC)).startswith(BCF_MAGIC):
             with bcf_records(stream, name) as records:
                 yield from record_chunks(records, records.header, chunk_bytes=chunk_bytes, n_columns=n_columns)
         else:
             header, first = _read_header(stream, name)
             yield from _chunks(header, _whole_lines(stream, first, chunk_bytes), name, n_columns)
+
+
+def plain_blocks(stream: BinaryIO, name: str, *, chunk_bytes: int = CHUNK_BYTES) -> tuple[list[str], Iterator[bytes]]:
+    """Header lines of a VCF and its records as text, in blocks of whole lines of about `chunk_bytes`.
+
+    stream: decompressed bytes; name: of the source, for messages. Each line ends with one `\\n`, none is empty.
+    Raises InputError for a file that is no VCF.
+    """
+    header, first = _read_header(stream, name)
+
+    def blocks() -> Iterator[bytes]:
+        n_records = 0
+        for raw in _whole_lines(stream, first, chunk_bytes):
+            text = _plain_lines(raw, n_records, name)[0]
+            text += b"" if text.endswith(b"\n") or not text else b"\n"
+            n_records += text.count(b"\n")
+            yield text
+
+    return header, blocks()
 
 
 def record_chunks(
@@ -113,9 +131,29 @@ def info_field(info: pl.Expr | str, key: str) -> pl.Expr:
     """The text of `KEY=value` in an INFO column; null where the key is absent or a flag.
 
     info: an expression, or the name of the column. The key is matched whole: `AF` never finds `LDAF` or `AF_afr`.
+    Blanks around key and value, which VCF does not allow, are no part of them. Of a key that stands there several times
+    the first value; see `contradicts`.
     """
     column = pl.col(info) if isinstance(info, str) else info
-    return column.str.extract(f"(?:^|;){re.escape(key)}=([^;]*)", 1)
+    return column.str.extract(f"(?:^|;) *{re.escape(key)} *=([^;]*)", 1).str.strip_chars(" ")
+
+
+def contradicts(info: pl.Series, keys: Iterable[str]) -> pl.Series:
+    """Whether an INFO gives one of the keys two different values."""
+    found = pl.repeat(False, info.len(), eager=True)
+    has_blank = info.str.contains(" ", literal=True)
+    for key in keys:
+        times = info.str.count_matches(f";{key}=", literal=True) + info.str.starts_with(f"{key}=")
+        rows = (has_blank | (times > 1)).arg_true()  # few, so that the rest costs nothing
+        values = (
+            info.gather(rows)
+            .str.split(";")
+            .list.eval(
+                pl.element().str.extract(f"^ *{re.escape(key)} *=(.*)$", 1).str.strip_chars(" ").drop_nulls().unique()
+            )
+        )
+        found = found.scatter(rows, found.gather(rows) | (values.list.len() > 1))
+    return found
 
 
 def _read_header(stream: BinaryIO, name: str) -> tuple[list[str], bytes]:

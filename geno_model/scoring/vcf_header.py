@@ -25,7 +25,7 @@ _INFO_FIELDS: tuple[InfoField, ...] = (
     ("GLM_BUCKET", "String", "Calibration bucket: region class|GC third|repeat class, or coarser", "bucket_id"),
     ("GLM_STATUS", "String", "scored, or the reason why the allele was not", None),
 )
-OWN_INFO = "^(?:" + "|".join(name for name, *_ in _INFO_FIELDS) + ")="
+OWN_INFO = "^ *(?:" + "|".join(name for name, *_ in _INFO_FIELDS) + ") *="
 """Matches an entry of INFO that is ours."""
 _OWN_HEADER = ("##geno_lewm_", *(f"##INFO=<ID={name}," for name, *_ in _INFO_FIELDS))
 _UNASKED = {

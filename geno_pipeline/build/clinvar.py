@@ -4,7 +4,12 @@ Belongs here: which of ClinVar's words, of any year, mean what; the date of a re
 Does not belong here: reading VCF text and alleles (`variants`), consequences of our own (`geno_model.genomics`).
 
 Concept: a value of CLNSIG is a set of words. Those that are none of the five (drug_response, risk_factor, ...) say
-nothing about harm and are passed over; what is left either points one way or counts as OTHER.
+nothing about harm and are passed over; what is left either points one way or counts as OTHER. Words of risk and low
+penetrance (since 2022) do say something of harm, but less than pathogenic: with or without it they are OTHER.
+
+Until 2017 a record has labels of several alleles, CLNALLE says of which; they part at commas, several of one at `|`:
+
+    ALT=A,C  CLNALLE=2,1  CLNSIG=5,2|3      C is pathogenic, A benign
 """
 
 from __future__ import annotations
@@ -19,8 +24,8 @@ import polars as pl
 from data_contracts import ClinvarVariants
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
-from geno_model.genomics.vcf_reader import info_field, read_vcf_chunks
-from geno_pipeline.build.variants import Ledger, allele_chunks, in_contig_order
+from geno_model.genomics.vcf_reader import contradicts, info_field, read_vcf_chunks
+from geno_pipeline.build.variants import CONTRADICTORY, KEY, Ledger, allele_chunks, in_contig_order
 
 # ClinVar's own words in MC, most severe first. A term that is not listed counts as the least severe.
 SEVERITY = (
@@ -87,6 +92,10 @@ WORDS = {
     "likely_benign": 8,
     "uncertain_significance": 16,
     "conflicting": 32,
+    "low_penetrance": 64,
+    "likely_risk_allele": 64,
+    "established_risk_allele": 64,
+    "uncertain_risk_allele": 128,
     # until 2017; 1, 6, 7 and 255 are other words
     "5": 1,
     "4": 2,
@@ -94,13 +103,21 @@ WORDS = {
     "3": 8,
     "0": 16,
 }
-SIGNIFICANCE = {1: "P", 1 + 2: "P", 2: "LP", 4: "B", 4 + 8: "B", 8: "LB", 16: "VUS"}
+SIGNIFICANCE = {1: "P", 1 + 2: "P", 2: "LP", 4: "B", 4 + 8: "B", 8: "LB", 16: "VUS", 16 + 128: "VUS"}
+ONE_WAY = {"P": "P", "LP,P": "P", "LP": "LP", "B": "B", "B,LB": "B", "LB": "LB", "VUS": "VUS"}
+"""What the labels of several records of one allele, in order, are together; all others are OTHER."""
+_FIELDS = ("CLNSIG", "CLNREVSTAT", "GOLD_STARS", "MC", "GENEINFO", "CLNALLE")
+_OF_ALLELE = ("CLNSIG", "CLNREVSTAT")  # of these each allele has its own
 
 
 def ingest_clinvar(
     path: Path, genome: Genome, contigs: Collection[str], *, source: str = "clinvar"
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """ClinVar alleles with significance, stars, consequence and gene; see `clinvar_facts`.
+
+    Of an allele that stands in several records the one with the most stars counts. Several of as many stars that do not
+    point one way make it OTHER, and the others of them `contradictory`, not `duplicate`. So is an allele whose record
+    gives one of the fields read two values.
 
     Args:
         path: VCF of any year and build, sorted or not; no index is needed.
@@ -113,23 +130,51 @@ def ingest_clinvar(
         InputError: the file is missing, damaged, no VCF, or of another build than the FASTA.
     """
     kept, ledger = [], Ledger(source)
-    for chunk, alleles in allele_chunks(path, genome, contigs):
-        facts = chunk.lines.select("record", *clinvar_facts())
-        found = ledger.count(alleles.join(facts, on="record", how="left", maintain_order="left"))
+    for chunk, alleles in allele_chunks(read_vcf_chunks(path, n_columns=8), genome, contigs, str(path)):
+        info = chunk.lines.select("record", "info", n_alts=pl.col("alt").str.count_matches(",", literal=True) + 1)
+        judged = alleles.join(info, on="record", how="left", maintain_order="left")
+        is_contradictory = contradicts(judged["info"], _FIELDS) & judged["reason"].is_null()
+        reason = pl.when(is_contradictory).then(pl.lit(CONTRADICTORY)).otherwise("reason").alias("reason")
+        found = clinvar_facts(ledger.count(judged.with_columns(reason)))
         kept.append(found.select(ClinvarVariants.empty().columns))
-    table = ledger.move_duplicates(pl.concat([ClinvarVariants.empty(), *kept]))
-    return in_contig_order(table, contigs), ledger.table()
+    table = _most_stars_first(pl.concat([ClinvarVariants.empty(), *kept]))
+    labels = _labels_of_several(table)
+    once = ledger.move_duplicates(table)
+    repeats = table.filter(~pl.struct(KEY).is_first_distinct()).join(labels.filter("contradicts"), on=KEY, how="semi")
+    ledger.move(repeats, CONTRADICTORY, before="duplicate")
+    labelled = once.join(labels, on=KEY, how="left", maintain_order="left")
+    labelled = labelled.with_columns(clnsig=pl.coalesce("label", "clnsig")).select(table.columns)
+    return in_contig_order(labelled, contigs), ledger.table()
 
 
-def clinvar_facts() -> list[pl.Expr]:
-    """Columns clnsig, stars, is_coding, consequence and gene from a column `info`.
+def _most_stars_first(table: pl.DataFrame) -> pl.DataFrame:
+    """In an order that does not follow from the file's, so that what is first of equal alleles does not either."""
+    order = ["clnsig", "is_coding", "consequence", "gene"]
+    return table.sort("stars", *order, descending=[True, *[False] * len(order)], nulls_last=True)
 
-    - CLNSIG: see `significance`.
+
+def _labels_of_several(table: pl.DataFrame) -> pl.DataFrame:
+    """Of each allele in several rows: KEY, label, and whether those with the most stars contradict each other."""
+    several = table.filter(pl.struct(KEY).is_duplicated())
+    best = several.filter(pl.col("stars") == pl.col("stars").max().over(KEY))
+    words = best.group_by(KEY).agg(words=pl.col("clnsig").unique().sort().str.join(","))
+    label = pl.col("words").replace_strict(ONE_WAY, default="OTHER", return_dtype=pl.String)
+    return words.select(*KEY, label=label, contradicts=(label == "OTHER") & (pl.col("words") != "OTHER"))
+
+
+def clinvar_facts(alleles: pl.DataFrame) -> pl.DataFrame:
+    """The alleles with columns clnsig, stars, is_coding, consequence and gene.
+
+    alleles: info (of the record), alt_index (0-based, in the record's ALT), n_alts (in the record).
+
+    - CLNSIG: see `significance`. Where CLNALLE says which allele each label is of, that of this one; OTHER where there
+      is none, and where a record of several alleles does not say it.
     - Stars: GOLD_STARS where the file has it, else from CLNREVSTAT, of several values the highest.
     - MC: the most severe term; coding when ANY term lies in a coding sequence.
     - Gene: the first symbol of GENEINFO.
     """
-    review = info_field("info", "CLNREVSTAT").str.split("|")
+    alleles = _own_labels(alleles)
+    review = pl.col("CLNREVSTAT").str.split("|")
     stars = review.list.eval(pl.element().replace_strict(STARS, default=0, return_dtype=pl.Int8)).list.max()
     terms = (
         info_field("info", "MC")
@@ -140,13 +185,34 @@ def clinvar_facts() -> list[pl.Expr]:
     severity = terms.list.eval(pl.element().replace_strict(rank, default=len(rank), return_dtype=pl.Int64))
     gene = info_field("info", "GENEINFO").str.extract(r"^([^:|]+)", 1)
     gold = info_field("info", "GOLD_STARS").cast(pl.Int8, strict=False)
-    return [
-        significance(info_field("info", "CLNSIG")).alias("clnsig"),
+    return alleles.with_columns(
+        significance(pl.col("CLNSIG")).alias("clnsig"),
         pl.coalesce(gold, stars, pl.lit(0, pl.Int8)).alias("stars"),
         terms.list.eval(pl.element().is_in(list(CODING))).list.any().alias("is_coding"),
         terms.list.get(severity.list.arg_min()).alias("consequence"),
         gene.alias("gene"),
-    ]
+    )
+
+
+def _own_labels(alleles: pl.DataFrame) -> pl.DataFrame:
+    """The alleles with the text of CLNSIG and CLNREVSTAT that is their own; null where none is."""
+    texts = alleles.with_row_index("row").with_columns(info_field("info", name).alias(name) for name in _FIELDS)
+    is_told = pl.col("CLNALLE").is_not_null()
+    listed = (
+        texts.filter(is_told)
+        .select("row", "alt_index", pl.col("CLNALLE", *_OF_ALLELE).str.split(","))
+        .with_columns(place=pl.int_ranges(0, pl.col("CLNALLE").list.len()))
+        .explode("CLNALLE", "place")
+        .filter(pl.col("CLNALLE").str.strip_chars(" ").cast(pl.Int64, strict=False) == pl.col("alt_index") + 1)
+        .with_columns(pl.col(name).list.get(pl.col("place"), null_on_oob=True) for name in _OF_ALLELE)
+        .group_by("row")
+        .agg(pl.col(name).drop_nulls().str.join("|") for name in _OF_ALLELE)
+    )
+    is_alone = ~is_told & (pl.col("n_alts") == 1)
+    own = texts.join(listed, on="row", how="left", suffix="_own", maintain_order="left")
+    return own.with_columns(
+        pl.when(is_alone).then(name).otherwise(f"{name}_own").alias(name) for name in _OF_ALLELE
+    ).drop("row")
 
 
 def significance(clnsig: pl.Expr) -> pl.Expr:
@@ -154,10 +220,11 @@ def significance(clnsig: pl.Expr) -> pl.Expr:
 
     Its words stand between `|`, `,` and `/`. Those that are none of the five are passed over. Words that all point to
     harm are P if one of them is P, else LP; those that all point to none are B or LB likewise. Words on both sides,
-    uncertain beside certain, anything that begins with `Conflicting`, and no word of the five are OTHER.
+    uncertain beside certain, anything that begins with `Conflicting`, a risk allele or low penetrance, and no word of
+    the five are OTHER.
     """
     word = pl.element().str.replace_all(" ", "_").str.strip_chars("_").str.replace("^conflicting.*", "conflicting")
-    words = clnsig.str.to_lowercase().str.replace_all("[,/]", "|").str.split("|")
+    words = clnsig.str.to_lowercase().str.replace_all("[,/&]", "|").str.split("|")
     found = words.list.eval(word.replace_strict(WORDS, default=0, return_dtype=pl.Int64)).list.unique().list.sum()
     return found.replace_strict(SIGNIFICANCE, default="OTHER", return_dtype=pl.String).fill_null("OTHER")
 

@@ -14,16 +14,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from data_contracts import GnomadVariants
 from data_contracts.columns import POPULATIONS
+from data_contracts.variant_accounting import RETAINED
 from geno_model.genomics.errors import InputError
 from geno_model.genomics.genome import Genome
-from geno_pipeline.build.gnomad_fields import COUNTS, Fields
-from geno_pipeline.build.variants import KEY, Ledger, allele_chunks, in_contig_order, record_rows
+from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
+from geno_pipeline.build.gnomad_fields import BOTH_FILTERED, COUNTS, PART_OF_FILTER, Fields
+from geno_pipeline.build.variants import CONTRADICTORY, KEY, Ledger, allele_chunks, in_contig_order, record_rows
 
 MIN_AF = 0.01
 FIELDS_SHOWN = 8
@@ -46,8 +49,13 @@ def ingest_gnomad(
     any of these, that nobody carries, or that is rarer than `min_af`, counts as `low_af`.
 
     An allele that stands in several files has the frequency (sum of AC) / (sum of AN) if all of them give both, else
-    that of the first file; each population likewise. Only records that passed FILTER take part. The allele counts once
-    as retained (`low_af` if it is too rare now), in another file as `duplicate`, or `low_af` where it is rare.
+    that of the first file; each population likewise. The allele counts once as retained (`low_af` if it is too rare
+    now), in another file as `duplicate`, or `low_af` where it is rare.
+
+    Only records that passed FILTER take part. In a joint file of exomes and genomes, where one of the two failed, what
+    the other says counts (`retained_exomes`, `retained_genomes`); an allele that is not in the other is `filtered`, one
+    that failed in both `both_filtered`. An allele is `contradictory` whose record gives a field that is needed two
+    values: neither can be believed.
 
     Args:
         paths: VCF files, whole or one a chromosome, of exomes, genomes or both, sorted or not; no index is needed.
@@ -72,7 +80,9 @@ def ingest_gnomad(
         is_rare = _is_rare(min_af)
         ledger.move(joined.filter(is_rare), "low_af")
         alleles = pl.concat([alleles.filter(~pl.col("contig").is_in(shared)), joined.filter(~is_rare)]).sort(KEY)
-    return in_contig_order(alleles.cast({"af": pl.Float32}), contigs), ledger.table()
+    for part in PART_OF_FILTER.values():
+        ledger.move(alleles.filter(pl.col("part") == part), f"{RETAINED}_{part}")
+    return in_contig_order(alleles.drop("part").cast({"af": pl.Float32}), contigs), ledger.table()
 
 
 def frequencies_of(
@@ -103,9 +113,8 @@ class _File:
         found, fields, has_alleles, has_frequency = [_no_alleles(counts=counts)], None, False, False
         for fields, alleles in self._chunks(contigs):
             ledger.count(alleles.filter(pl.col("reason").is_not_null()))
-            judged = self._with_frequency(fields, alleles.filter(pl.col("reason").is_null()))
-            rare = pl.when(_is_rare(min_af)).then(pl.lit("low_af"))
-            found.append(_facts(fields, ledger.count(judged.with_columns(reason=rare)), counts=counts))
+            judged = self._judged(fields, alleles.filter(pl.col("reason").is_null()), min_af)
+            found.append(_facts(fields, ledger.count(judged), counts=counts))
             if len(found) > _MOST_PARTS:
                 found = [pl.concat(found, rechunk=True)]
             self.contigs |= set(judged["contig"].unique())
@@ -126,19 +135,53 @@ class _File:
         for fields, alleles in self._chunks(contigs) if by_contig else ():
             passed = alleles.filter(pl.col("reason").is_null())
             here = passed.join(_nearby(by_contig, passed), on=KEY, how="semi", maintain_order="left")
-            found.append(_facts(fields, self._with_frequency(fields, here), counts=True))
+            believed = here.filter(~fields.contradict(here, fields.spellings))
+            found.append(_facts(fields, self._with_frequency(fields, believed), counts=True))
         return pl.concat(found).unique(KEY, keep="first", maintain_order=True)
 
     def _chunks(self, contigs: Collection[str]) -> Iterator[tuple[Fields, pl.DataFrame]]:
-        """Alleles with info and place, as `Fields` asks for them."""
-        fields = None
-        for chunk, alleles in allele_chunks(self.path, self.genome, contigs):
-            fields = fields or Fields.of(chunk)
-            info = chunk.lines["info"].gather(record_rows(chunk.lines, alleles))
-            yield fields, alleles.with_columns(info.alias("info"), place="alt_index")
+        """Alleles with info and place, as `Fields` asks for them; of a joint file first those that did not fail."""
+        chunks = read_vcf_chunks(self.path, n_columns=8)
+        first = next(chunks)
+        fields = Fields.of(first)
+        parts = {filter_: part for filter_, part in PART_OF_FILTER.items() if fields.is_joint()}
+        told = (VcfChunk(chunk.header, _passed_in_part(chunk.lines, parts)) for chunk in chain([first], chunks))
+        for chunk, alleles in allele_chunks(told, self.genome, contigs, str(self.path)):
+            of_record = chunk.lines.select("info", "part", "filter")[record_rows(chunk.lines, alleles)]
+            failed_both = (pl.col("reason") == "filtered") & pl.col("filter").is_in(BOTH_FILTERED) & bool(parts)
+            reason = pl.when(failed_both).then(pl.lit("both_filtered")).otherwise("reason").alias("reason")
+            alleles = alleles.hstack(of_record).with_columns(reason, place="alt_index").drop("filter")
+            yield fields, alleles.filter(pl.col("part").is_null()).drop("part")
+            for part in parts.values():
+                if (rows := alleles.filter(pl.col("part") == part).drop("part")).height:
+                    yield fields.of_part(part), rows
+
+    def _judged(self, fields: Fields, alleles: pl.DataFrame, min_af: float) -> pl.DataFrame:
+        """The alleles with frequency and reason: null for those that are common."""
+        alleles = self._with_frequency(fields, alleles)
+        overall = ["af", "ac", "an"]
+        is_contradictory = fields.contradict(alleles, overall)
+        # Fields of populations are read of common alleles alone.
+        common = (~is_contradictory & ~alleles.select(_is_rare(min_af)).to_series()).arg_true()
+        rest = [name for name in fields.spellings if name not in overall]
+        is_contradictory = is_contradictory.scatter(common, fields.contradict(alleles[common], rest))
+        untold = pl.col("af").is_null() & (fields.part is not None)
+        return alleles.with_columns(
+            reason=pl.when(is_contradictory).then(pl.lit(CONTRADICTORY))
+            .when(untold).then(pl.lit("filtered"))  # the part that passed does not have it
+            .when(_is_rare(min_af)).then(pl.lit("low_af"))
+        )  # fmt: skip
 
     def _with_frequency(self, fields: Fields, alleles: pl.DataFrame) -> pl.DataFrame:
-        return alleles.with_columns(fields.frequency(alleles, self.an_where_af_missing))
+        return alleles.with_columns(fields.frequency(alleles, None if fields.part else self.an_where_af_missing))
+
+
+def _passed_in_part(lines: pl.DataFrame, parts: dict[str, str]) -> pl.DataFrame:
+    """The records with the part of the file that they passed in alone, if any, and then without that FILTER."""
+    part = pl.col("filter").replace_strict(parts, default=None, return_dtype=pl.String)
+    return lines.with_columns(part=part).with_columns(
+        filter=pl.when(pl.col("part").is_null()).then("filter").otherwise(pl.lit("PASS"))
+    )
 
 
 def _is_rare(min_af: float) -> pl.Expr:
@@ -147,14 +190,15 @@ def _is_rare(min_af: float) -> pl.Expr:
 
 
 def _facts(fields: Fields, alleles: pl.DataFrame, *, counts: bool) -> pl.DataFrame:
-    """What is kept of an allele: KEY, edit_type, af (f64) and the columns of `Fields.details`."""
-    return alleles.select(*KEY, "edit_type", "af", *fields.details(counts=counts))
+    """What is kept of an allele: KEY, edit_type, af (f64), the columns of `Fields.details`, part."""
+    part = pl.lit(fields.part, dtype=pl.String).alias("part")
+    return alleles.select(*KEY, "edit_type", "af", *fields.details(counts=counts), part)
 
 
 def _no_alleles(*, counts: bool) -> pl.DataFrame:
     """`_facts` of no allele."""
     schema = {**GnomadVariants.empty().schema, "af": pl.Float64()}
-    return pl.DataFrame(schema=schema | (dict.fromkeys(COUNTS, pl.Int32()) if counts else {}))
+    return pl.DataFrame(schema=schema | (dict.fromkeys(COUNTS, pl.Int32()) if counts else {}) | {"part": pl.String()})
 
 
 def _nearby(by_contig: dict[str, pl.DataFrame], alleles: pl.DataFrame) -> pl.DataFrame:
@@ -191,7 +235,7 @@ def _joined(copies: pl.DataFrame) -> pl.DataFrame:
 
     parts = ["", *(f"_{name}" for name in POPULATIONS)]
     return copies.group_by(KEY, maintain_order=True).agg(
-        pl.col("edit_type").first(), *(frequency(part) for part in parts)
+        pl.col("edit_type", "part").first(), *(frequency(part) for part in parts)
     )
 
 

@@ -1,7 +1,7 @@
 """What the readers of variant files share: every allele accounted for (spec 1, 3).
 
 Belongs here: a file as chunks of alleles, the ledger of what became of them, the table that comes of it.
-Does not belong here: which INFO fields mean what (`gnomad`, `clinvar`), genotypes (`phased`), and reading VCF text and
+Does not belong here: which INFO fields mean what (`gnomad`, `clinvar`), genotypes (`panel`), and reading VCF text and
 normalising alleles (`geno_model.genomics`).
 
 Concept: a file is streamed in chunks; of each chunk the alleles that are kept are put aside and all are counted. So
@@ -11,9 +11,7 @@ record of the same source gave already is a `duplicate`; the first one counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator
 
 import polars as pl
 
@@ -22,9 +20,10 @@ from data_contracts.variant_accounting import RETAINED
 from geno_model.genomics.alleles import account, to_alleles
 from geno_model.genomics.build_check import checked_chunks
 from geno_model.genomics.genome import Genome
-from geno_model.genomics.vcf_reader import VcfChunk, read_vcf_chunks
+from geno_model.genomics.vcf_reader import VcfChunk
 
 KEY = ["contig", "pos", "ref", "alt"]
+CONTRADICTORY = "contradictory"  # see `OF_THE_PIPELINE`
 
 
 class Ledger:
@@ -39,11 +38,11 @@ class Ledger:
         self._parts.append(account(alleles, self._source))
         return alleles.filter(pl.col("reason").is_null())
 
-    def move(self, alleles: pl.DataFrame, reason: str) -> None:
-        """Count alleles that were counted as retained under `reason` instead."""
+    def move(self, alleles: pl.DataFrame, reason: str, before: str = RETAINED) -> None:
+        """Count alleles that were counted under `before` under `reason` instead."""
         moved = alleles.group_by("contig").agg(n_alleles=pl.len().cast(pl.Int64))
         line = moved.select(source=pl.lit(self._source), contig="contig", reason=pl.lit(reason), n_alleles="n_alleles")
-        self._parts += [line, line.with_columns(reason=pl.lit(RETAINED), n_alleles=-pl.col("n_alleles"))]
+        self._parts += [line, line.with_columns(reason=pl.lit(before), n_alleles=-pl.col("n_alleles"))]
 
     def move_duplicates(self, alleles: pl.DataFrame) -> pl.DataFrame:
         """The retained alleles without those that are there already; these are counted as `duplicate` instead.
@@ -70,14 +69,14 @@ class Ledger:
 
 
 def allele_chunks(
-    path: Path, genome: Genome, contigs: Collection[str], *, n_columns: Literal[8] | None = 8
+    chunks: Iterable[VcfChunk], genome: Genome, contigs: Collection[str], name: str
 ) -> Iterator[tuple[VcfChunk, pl.DataFrame]]:
     """A file's records and their alleles, chunk by chunk, in the order of the file.
 
-    n_columns: 8 leaves genotypes out, None keeps them.
-    Raises InputError as `read_vcf_chunks` does, and WrongBuildError, also at the end, for a file of another build.
+    name: of the file, for messages.
+    Raises WrongBuildError, also at the end, for a file of another build; and what reading the chunks raises.
     """
-    for chunk in checked_chunks(read_vcf_chunks(path, n_columns=n_columns), genome, str(path)):
+    for chunk in checked_chunks(chunks, genome, name):
         yield chunk, to_alleles(chunk.lines, genome, contigs=set(contigs), pass_only=True, mark_duplicates=False)
 
 

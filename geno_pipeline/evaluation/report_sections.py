@@ -341,7 +341,7 @@ def data_section(accounting: pl.DataFrame, mix: pl.DataFrame, facts: Mapping[str
 def by_reason(accounting: pl.DataFrame) -> pl.DataFrame:
     """source, reason, n_alleles over all contigs; what was retained first."""
     totals = accounting.group_by("source", "reason").agg(pl.col("n_alleles").sum())
-    first = (pl.col("reason") == "retained").cast(pl.Int8)
+    first = pl.col("reason").str.starts_with("retained").cast(pl.Int8)
     return totals.sort("source", first, "n_alleles", "reason", descending=[False, True, True, False])
 
 

@@ -35,7 +35,7 @@ from geno_model.genomics.edits import EditSpec, OverlappingEditsError, RelEdit, 
 from geno_model.genomics.genome import Genome
 from geno_model.genomics.vcf_reader import read_vcf_chunks
 from geno_pipeline.build.holdouts import BLOCK_BP
-from geno_pipeline.build.phased import genotypes
+from geno_pipeline.build.panel import panel_chunks
 from tests.shared_data import SHARED, shared_genome
 
 WINDOW_BP = 12_288
@@ -81,7 +81,7 @@ class PhasedFile:
     """A phased VCF as we read it.
 
     alleles: those that are kept, one row each, in the order of contig and position: columns of `to_alleles` and
-    `allele_number` (1, 2, ... in the record). called: (records, 2 * samples), allele numbers as `genotypes` gives them.
+    `allele_number` (1, 2, ... in the record). called: (records, 2 * samples), allele numbers, see `panel_chunks`.
     kept: (records, 100), whether allele number j of a record is kept, or is the reference (0).
     """
 
@@ -89,7 +89,7 @@ class PhasedFile:
     fasta: Path
     genome: Genome
     alleles: pl.DataFrame
-    called: NDArray[np.int8]
+    called: NDArray[np.int16]
     kept: NDArray[np.bool_]
 
 
@@ -115,7 +115,7 @@ def read_phased(vcf: Path, fasta: Path, genome: Genome) -> PhasedFile:
     chunks = list(read_vcf_chunks(vcf))
     lines = pl.concat([chunk.lines for chunk in chunks])
     judged = to_alleles(lines, genome, pass_only=True, mark_duplicates=True)
-    called = np.concatenate([genotypes(chunk.lines["rest"], str(vcf)) for chunk in chunks])
+    called = np.concatenate([chunk.lines["called"].to_numpy() for chunk in panel_chunks(vcf)])
     alleles = judged.filter(pl.col("reason").is_null()).with_columns(allele_number=pl.col("alt_index") + 1)
     kept = np.zeros((lines.height, 100), dtype=np.bool_)
     kept[:, 0] = True

@@ -28,7 +28,7 @@ def _records(info: list[str], chrom: str = "1") -> list[str]:
 
 
 def _fact(name: str, info: str) -> object:
-    return pl.DataFrame({"info": [info]}).select(*clinvar_facts())[name].item()
+    return clinvar_facts(pl.DataFrame({"info": [info], "alt_index": [0], "n_alts": [1]}))[name].item()
 
 
 def test_clinvar_words(tmp_path: Path, genome: Genome) -> None:
@@ -63,9 +63,19 @@ def test_clinvar_words(tmp_path: Path, genome: Genome) -> None:
         ("Likely_benign", "LB"),
         ("Uncertain_significance", "VUS"),
         ("Pathogenic/Likely_pathogenic", "P"),
-        ("Pathogenic/Likely_pathogenic/Pathogenic,_low_penetrance", "P"),
-        ("Likely_pathogenic/Likely_pathogenic,_low_penetrance", "LP"),
-        ("Pathogenic/Likely_risk_allele", "P"),
+        ("Pathogenic/Likely_pathogenic/Pathogenic,_low_penetrance", "OTHER"),
+        ("Pathogenic,_low_penetrance", "OTHER"),
+        ("Pathogenic&_low_penetrance", "OTHER"),
+        ("Likely_pathogenic,_low_penetrance", "OTHER"),
+        ("Likely_pathogenic/Likely_pathogenic,_low_penetrance", "OTHER"),
+        ("Pathogenic/Likely_risk_allele", "OTHER"),
+        ("Pathogenic/Likely_pathogenic/Established_risk_allele", "OTHER"),
+        ("Likely_pathogenic|Uncertain_risk_allele", "OTHER"),
+        ("Established_risk_allele", "OTHER"),
+        ("Likely_risk_allele", "OTHER"),
+        ("Uncertain_risk_allele", "OTHER"),
+        ("Benign/Likely_risk_allele", "OTHER"),
+        ("Uncertain_significance/Likely_risk_allele", "OTHER"),
         ("Likely_pathogenic|drug_response", "LP"),
         ("drug_response|Pathogenic", "P"),
         ("Pathogenic,_other,_risk_factor", "P"),
@@ -103,6 +113,67 @@ def test_clinvar_words(tmp_path: Path, genome: Genome) -> None:
 )
 def test_significance_of_any_year(text: str, expected: str) -> None:
     assert _fact("clnsig", f"ALLELEID=1;CLNSIG={text};CLNSIGCONF=Benign(1)") == expected
+
+
+def _labels(frame: pl.DataFrame) -> dict[str, tuple[str, int]]:
+    return {alt: (label, stars) for alt, label, stars in frame.select("alt", "clnsig", "stars").rows()}
+
+
+@pytest.mark.parametrize(
+    ("alts", "info", "expected"),
+    [
+        ("C,G", "CLNALLE=2;CLNSIG=5;CLNREVSTAT=exp", {"C": ("OTHER", 0), "G": ("P", 3)}),
+        ("C,G", "CLNALLE=2,1;CLNSIG=5,2|3;CLNREVSTAT=single|mult,no_criteria", {"C": ("B", 0), "G": ("P", 2)}),
+        ("C,G", "CLNALLE=1,2;CLNSIG=4|255,0;CLNREVSTAT=mult,conf", {"C": ("LP", 2), "G": ("VUS", 1)}),
+        ("C,G", "CLNALLE=1,1;CLNSIG=5,5;CLNREVSTAT=single,exp", {"C": ("P", 3), "G": ("OTHER", 0)}),
+        ("C,G", "CLNALLE=1,1;CLNSIG=5,2", {"C": ("OTHER", 0), "G": ("OTHER", 0)}),  # two names of one allele
+        ("C,G", "CLNALLE=1, 2;CLNSIG=5", {"C": ("P", 0), "G": ("OTHER", 0)}),  # no second label
+        ("C", "CLNALLE=0;CLNSIG=5", {"C": ("OTHER", 0)}),  # the reference is what is pathogenic
+        ("C", "CLNALLE=-1;CLNSIG=5", {"C": ("OTHER", 0)}),  # no allele of the record
+        ("C", "CLNALLE=1;CLNSIG=5|5;CLNREVSTAT=single|single", {"C": ("P", 1)}),
+        ("C,G", "CLNSIG=5", {"C": ("OTHER", 0), "G": ("OTHER", 0)}),  # nothing says of which
+        ("C", "CLNSIG=Pathogenic,_low_penetrance", {"C": ("OTHER", 0)}),
+    ],
+)
+def test_each_allele_has_its_own_label(
+    tmp_path: Path, genome: Genome, alts: str, info: str, expected: dict[str, tuple[str, int]]
+) -> None:
+    path = tmp_path / "in.vcf"
+    path.write_text(f"{VCF_HEADER}\n1\t5\t.\tA\t{alts}\t.\t.\t{info}\n")
+    assert _labels(ingest_clinvar(path, genome, ["chr1"])[0]) == expected
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize(
+    ("records", "expected", "reason"),
+    [
+        (["Pathogenic 1", "Benign 2"], ("B", 2), "duplicate"),
+        (["Pathogenic 3", "Conflicting_classifications_of_pathogenicity 1"], ("P", 3), "duplicate"),
+        (["Pathogenic 2", "Benign 2"], ("OTHER", 2), "contradictory"),
+        (["Pathogenic 2", "drug_response 2"], ("OTHER", 2), "contradictory"),
+        (["Pathogenic 2", "Likely_pathogenic 2"], ("P", 2), "duplicate"),
+        (["Benign 0", "Likely_benign 0"], ("B", 0), "duplicate"),
+        (["Benign 1", "Pathogenic 1", "Uncertain_significance 2"], ("VUS", 2), "duplicate"),
+    ],
+)
+def test_records_of_one_allele_are_judged_by_stars(
+    tmp_path: Path, genome: Genome, step: int, records: list[str], expected: tuple[str, int], reason: str
+) -> None:
+    lines = ["1 5 . A C . . CLNSIG={};GOLD_STARS={}".format(*record.split()) for record in records[::step]]
+    frame, accounting = ingest_clinvar(write_vcf(tmp_path, lines), genome, ["chr1"])
+    assert frame.select("clnsig", "stars").rows() == [expected]
+    counts = {row[2]: row[3] for row in accounting.rows()}
+    assert counts == {"retained": 1, reason: len(records) - 1}
+
+
+def test_a_record_that_contradicts_itself_is_left_out(tmp_path: Path, genome: Genome) -> None:
+    info = ["CLNSIG=Pathogenic;CLNSIG=Benign", "CLNSIG=Benign;CLNSIG=Benign", "A=1; CLNSIG = Benign "]
+    path = tmp_path / "in.vcf"
+    lines = [f"1\t{pos}\t.\tA\tG\t.\t.\t{text}\n" for pos, text in zip((1, 5, 9), info, strict=True)]
+    path.write_text(f"{VCF_HEADER}\n{''.join(lines)}")
+    frame, accounting = ingest_clinvar(path, genome, ["chr1"])
+    assert frame.select("pos", "clnsig").rows() == [(5, "B"), (9, "B")]
+    assert {row[2]: row[3] for row in accounting.rows()} == {"retained": 2, "contradictory": 1}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from geno_model.genomics.genome import Genome
 from geno_pipeline.build.gnomad import ingest_gnomad
 from geno_pipeline.build.gnomad_fields import POPULATIONS
 from tests.shared_data import SHARED, needs_shared_data, shared_genome
-from tests.unit.build_inputs import VCF_HEADER, repeated_genome, write_vcf
+from tests.unit.build_inputs import REPEATED, VCF_HEADER, repeated_genome, write_vcf
 
 
 @pytest.fixture
@@ -133,6 +133,78 @@ def test_each_allele_of_a_record_has_its_own(tmp_path: Path, genome: Genome) -> 
     expected = [{"af": 0.1, "af_eas": 0.1}, {"af": 0.3, "af_afr": 0.6, "af_eas": 0.3}, {"af": 0.5}]
     assert _frequencies(frame) == expected
     assert frame["alt"].to_list() == ["C", "T", "T"]
+
+
+JOINT = [  # PASS: what both say; else what the part says that passed
+    "1 5 . A C . PASS AC_joint=30;AN_joint=100;AF_joint=0.3;AF_exomes=0.9;AF_genomes=0.8;AF_joint_afr=0.5",
+    "1 6 . C T . EXOMES_FILTERED AF_joint=0.9;AF_exomes=0.9;AF_genomes=0.2;AF_exomes_afr=0.9;AF_genomes_afr=0.1;"
+    "AC_genomes=20;AN_genomes=100;AF_joint_afr=0.8",
+    "1 7 . G T . GENOMES_FILTERED AF_joint=0.9;AF_exomes=0.4;AF_genomes=0.9;AF_exomes_eas=0.3;AF_genomes_eas=0.9;"
+    "AC_exomes=400;AN_exomes=1000",
+    "1 8 . T A . BOTH_FILTERED AF_joint=0.9;AF_exomes=0.9;AF_genomes=0.9",
+    "1 9 . A C . EXOMES_FILTERED AF_joint=0.9;AF_exomes=0.9",  # not in the genomes
+    "1 10 . C A . GENOMES_FILTERED AF_joint=0.9;AF_exomes=0.001;AF_genomes=0.9",
+    "1 11 . A G . EXOMES_FILTERED;GENOMES_FILTERED AF_joint=0.9;AF_exomes=0.9;AF_genomes=0.9",
+    "1 12 . C G . EXOMES_FILTERED;AC0 AF_joint=0.9;AF_genomes=0.9",
+]
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_joint_file_keeps_what_passed_in_one_part(tmp_path: Path, genome: Genome, is_declared: bool) -> None:
+    header = _declared(";".join(record.split()[-1] for record in JOINT)) if is_declared else VCF_HEADER
+    frame, accounting = ingest_gnomad([write_vcf(tmp_path, JOINT, header)], genome, ["chr1"])
+    assert dict(zip(frame["pos"], _frequencies(validate(GnomadVariants, frame)), strict=True)) == {
+        5: {"af": 0.3, "af_afr": 0.5},
+        6: {"af": 0.2, "af_afr": 0.1},
+        7: {"af": 0.4, "af_eas": 0.3},
+    }
+    assert _counts(accounting) == {
+        ("chr1", "retained"): 1,
+        ("chr1", "retained_genomes"): 1,
+        ("chr1", "retained_exomes"): 1,
+        ("chr1", "both_filtered"): 2,
+        ("chr1", "filtered"): 2,
+        ("chr1", "low_af"): 1,
+    }
+
+
+def test_a_joint_file_beside_another_counts_what_passed(tmp_path: Path, genome: Genome) -> None:
+    others = ["1 6 . C T . PASS AC=80;AN=100;AF=0.8", "1 7 . G T . PASS AC=1;AN=9000;AF=0.0001"]
+    paths = [write_vcf(tmp_path, JOINT, name="joint.vcf"), write_vcf(tmp_path, others, name="others.vcf")]
+    frame, accounting = ingest_gnomad(paths, genome, ["chr1"])
+    found = dict(zip(frame["pos"], frame["af"].round(5), strict=True))
+    assert found == pytest.approx({5: 0.3, 6: (20 + 80) / (100 + 100), 7: (400 + 1) / (1_000 + 9_000)}, abs=1e-5)
+    assert accounting["n_alleles"].sum() == len(JOINT) + len(others)
+
+
+@pytest.mark.parametrize("filter_", ["EXOMES_FILTERED", "GENOMES_FILTERED", "BOTH_FILTERED"])
+@pytest.mark.parametrize("info", ["AF=0.3;AF_afr=0.2", "AF_joint=0.3", "AF=0.3;AF_exomes=0.3;AF_genomes=0.4"])
+def test_other_files_keep_no_filtered_record(tmp_path: Path, genome: Genome, filter_: str, info: str) -> None:
+    records = [f"1 5 . A C . {filter_} {info}", f"1 6 . C T . PASS {info}"]
+    frame, accounting = ingest_gnomad([write_vcf(tmp_path, records)], genome, ["chr1"])
+    assert frame["pos"].to_list() == [6]
+    assert _counts(accounting) == {("chr1", "retained"): 1, ("chr1", "filtered"): 1}
+
+
+def test_blanks_and_contradictions_in_info(tmp_path: Path, genome: Genome) -> None:
+    infos = [
+        "DP=3; AF=0.2; AF_afr = 0.1",
+        " AF = 0.3 ",
+        "AF=.1;AF=.9",
+        "AF=.0001;DP=3; AF=.9",  # rare or not, nobody knows
+        "AF=0.2;AF= 0.2",
+        "AF=0.2;AF_afr=0.1;AF_afr=0.2",
+        "AC=10;AN=100;AC=1",
+        "LDAF=0.9;AF=0.4",
+    ]
+    places = [place for place, letter in enumerate(REPEATED, start=1) if letter == "A"]
+    lines = [f"1\t{pos}\t.\tA\tC\t.\t.\t{info}\n" for pos, info in zip(places, infos, strict=False)]
+    path = tmp_path / "in.vcf"
+    path.write_text(f"{VCF_HEADER}\n{''.join(lines)}")
+    frame, accounting = ingest_gnomad([path], genome, ["chr1"])
+    assert _frequencies(frame) == [{"af": 0.2, "af_afr": 0.1}, {"af": 0.3}, {"af": 0.2}, {"af": 0.4}]
+    assert frame["pos"].to_list() == [places[index] for index in (0, 1, 4, 7)]
+    assert _counts(accounting) == {("chr1", "retained"): 4, ("chr1", "contradictory"): 4}
 
 
 EXOMES = [

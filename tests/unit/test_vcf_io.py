@@ -223,7 +223,15 @@ def test_a_header_without_fileformat_gets_one_and_info_may_be_empty(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("info", "expected"), [("X=a;", "X=a;"), ("X=a;;DB;", "X=a;;DB;"), (";", ""), (".", ""), ("GLM_RAW=1;X=a;", "X=a;")]
+    ("info", "expected"),
+    [
+        ("X=a;", "X=a;"),
+        ("X=a;;DB;", "X=a;;DB;"),
+        (";", ""),
+        (".", ""),
+        ("GLM_RAW=1;X=a;", "X=a;"),
+        ("X=a; GLM_RAW =1;", "X=a;"),
+    ],
 )
 def test_what_stands_in_info_goes_before_ours(tmp_path: Path, genome: Genome, info: str, expected: str) -> None:
     (tmp_path / "in.vcf").write_text(vcf_text([("nowhere", 5, "A", "C", [])]).replace("AC=1;DB", info))
