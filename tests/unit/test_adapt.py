@@ -166,8 +166,7 @@ def test_adapters_sit_in_the_last_layers(tmp_path: Path) -> None:
 
 def test_every_adapter_has_a_part_in_the_state(tmp_path: Path) -> None:
     encoder = live(tmp_path, LoraSettings(rank=2, alpha=4, n_last_layers=8, seed=0), layer=-2)
-    window = np.frombuffer(random_dna(WINDOW_BP, 1).encode(), np.uint8)
-    encoder.states([window], [WINDOW_BP // 12]).sum().backward()
+    encoder.states([random_window(1)], [WINDOW_BP // 12]).sum().backward()
     names = [name for name, p in encoder.adapted.named_parameters() if p.requires_grad]
     assert names and all(
         ".layers.0.self_attn." in name for name in names

@@ -115,6 +115,7 @@ def inputs(share: float = 0.5, *, synthetic: bool = True, rows: pl.DataFrame | N
             }
         ),
         mix=pl.DataFrame({"source": ["gnomad", "clinvar"], "requested": [40, 10], "obtained": [40, 2]}),
+        made_with={"checkpoint_sha256": "c" * 64, "settings_sha256": "d" * 64},
         provenance={"commit": "0123abc", "machine": "Linux"},
         evaluated={"clinvar_release": "2026-11-01"},
         facts={"windows a position": "1.50"},
