@@ -202,12 +202,11 @@ def test_a_run_that_fails_each_time_is_left_to_a_person() -> None:
         raise OSError("no")
 
     asked = dg.RunRequest(run_key="clinvar-2026", tags={automation.REQUEST: "clinvar-2026"})
+    job = dg.GraphDefinition("refresh", node_defs=[fails]).to_job(tags=asked.tags)
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(automation.MOST_TRIES):
             assert isinstance(automation.tried_again(asked, instance), dg.RunRequest)
-            dg.GraphDefinition("refresh", node_defs=[fails]).execute_in_process(
-                instance=instance, tags=asked.tags, raise_on_error=False
-            )
+            job.execute_in_process(instance=instance, raise_on_error=False)
         left = automation.tried_again(asked, instance)
         assert isinstance(left, dg.SkipReason) and "has failed 3 times" in (left.skip_message or "")
 
