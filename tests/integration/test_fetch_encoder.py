@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 
 from geno_model.cli.release import app
 from geno_model.encoder.carbon import CarbonStateEncoder, encoder_hash
+from geno_model.files import lock
 from geno_model.offline import NetworkAttemptError, no_network
 from geno_model.release.fetch import CARBON_REVISION, FetchError, fetch_encoder
 from tests.unit.encoders import settings, tiny_encoder
@@ -225,8 +225,8 @@ def test_what_is_there_is_hashed_again(hub: Hub, original: Path, tmp_path: Path)
 def test_one_process_at_a_time(hub: Hub, tmp_path: Path) -> None:
     partial = tmp_path / ".encoder.partial"
     partial.mkdir()
-    handle = os.open(partial, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    handle = lock(partial)
+    assert handle is not None
     with pytest.raises(FetchError, match="another process is downloading into"):
         fetch(hub, tmp_path / "encoder")
     os.close(handle)
