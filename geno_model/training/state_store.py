@@ -56,7 +56,7 @@ class StateStore:
         """Raises `ShardError` where there is no store or a file is damaged, `ContractMismatchError` for a mixed one."""
         self.contract = _read_contract(folder)
         self.sixmer_embeddings = read_sixmers(folder)
-        found = sorted(folder.glob("*/*.parquet"))
+        found = sorted(folder.glob("[!.]*/*.parquet"))
         self._paths = [path for path in found if contigs is None or path.parent.name in contigs]
         if not self._paths:
             raise ShardError(f"{folder}: no shards there; materialise the states first")

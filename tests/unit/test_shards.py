@@ -101,7 +101,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(tmp_path: Path, built: 
     store = tmp_path / "states"
     command = [sys.executable, "-m", "tests.unit.training_rows", str(tmp_path), "7"]
     process = subprocess.Popen(command)
-    while not list(store.glob("*/*.parquet")) and process.poll() is None:
+    while not list(store.glob("[!.]*/*.parquet")) and process.poll() is None:
         time.sleep(0.002)
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
