@@ -10,14 +10,14 @@ nothing that changed is not made. From nothing, all is missing and there is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 # Dagster's own answer, the one that its UI shows. It has no public name; the version is pinned in constraints.txt.
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleCauseCategory, StaleStatus
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
@@ -47,26 +47,13 @@ def next_round(
     is another than it was made with, or one of its blocking checks has not passed since.
     """
     graph, wanted = defs.resolve_asset_graph(), set(wanted)
-    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    failed = {check.asset_key for check in checks_not_passed(graph, instance, wanted)}
-
-    def stale_contigs(key: dg.AssetKey) -> list[str | None]:
-        parts: Sequence[str | None] = contigs if graph.get(key).is_partitioned else [None]
-        return [
-            part
-            for part in parts
-            if key in failed or resolver.get_status(key, part) != StaleStatus.FRESH or not is_stored(key, part)
-        ]
-
-    stale: dict[dg.AssetKey, list[str | None]] = {}
+    stale = _out_of_date(graph, instance, wanted, contigs, is_stored)
     chosen: list[dg.AssetKey] = []
     touched: set[dg.AssetKey] = set()  # out of date, or below something that is
     for key in graph.toposorted_asset_keys:
         above = graph.get(key).parent_keys
-        if key in wanted and (parts := stale_contigs(key)):
-            stale[key] = parts
-            if all(parent in chosen or parent not in touched for parent in above):
-                chosen.append(key)
+        if key in stale and all(parent in chosen or parent not in touched for parent in above):
+            chosen.append(key)
         if key in stale or touched & above:
             touched.add(key)
     if not chosen:
@@ -89,27 +76,8 @@ def stale_above(
     makes ClinVar's variants, and trains no model on them.
     """
     graph, wanted = defs.resolve_asset_graph(), set(wanted)
-    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    found: dict[dg.AssetKey, str] = {}
-    outside = made_from(graph, wanted) - wanted
-    unchecked = checks_not_passed(graph, instance, outside)
-    for key in (key for key in graph.toposorted_asset_keys if key in outside):
-        for part in contigs if graph.get(key).is_partitioned else [None]:
-            causes = [
-                cause for cause in resolver.get_stale_causes(key, part) if cause.dependency_asset_key not in wanted
-            ]
-            if resolver.get_status(key, part) == StaleStatus.MISSING:
-                found[key] = "was never made"
-            elif not is_stored(key, part):
-                found[key] = "its files are gone"
-            elif any(cause.category == StaleCauseCategory.CODE for cause in causes):
-                found[key] = "its settings or its code have changed"
-            elif causes:
-                changed = sorted({str(cause.dependency_asset_key.to_user_string()) for cause in causes})  # type: ignore[union-attr]
-                found[key] = f"{', '.join(changed)} has changed"
-    for check, what in unchecked.items():
-        found.setdefault(check.asset_key, f"its check {check.name} {what}")
-    return found
+    stale = _out_of_date(graph, instance, made_from(graph, wanted) - wanted, contigs, is_stored, ignored=wanted)
+    return {key: next(iter(reasons.values())) for key, reasons in stale.items()}
 
 
 def made_from(graph: BaseAssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
@@ -136,4 +104,43 @@ def checks_not_passed(
             found[check] = "has not run since the asset was made"
         elif record.status != AssetCheckExecutionRecordStatus.SUCCEEDED:
             found[check] = "failed"
+    return found
+
+
+def _out_of_date(
+    graph: BaseAssetGraph,
+    instance: dg.DagsterInstance,
+    assets: Collection[dg.AssetKey],
+    contigs: Sequence[str],
+    is_stored: Callable[[dg.AssetKey, str | None], bool],
+    ignored: Collection[dg.AssetKey] = (),
+) -> dict[dg.AssetKey, dict[str | None, str]]:
+    """Those of the assets that are out of date, in the order of the data: why, by contig (None: not partitioned).
+
+    ignored: assets of which another version than before makes nothing out of date.
+    """
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    unchecked = {
+        check.asset_key: f"its check {check.name} {what}"
+        for check, what in checks_not_passed(graph, instance, assets).items()
+    }
+
+    def reason(key: dg.AssetKey, part: str | None) -> str | None:
+        if resolver.get_status(key, part) == StaleStatus.MISSING:
+            return "was never made"
+        if not is_stored(key, part):
+            return "its files are gone"
+        causes = [cause for cause in resolver.get_stale_causes(key, part) if cause.dependency_asset_key not in ignored]
+        if any(cause.dependency_asset_key is None for cause in causes):
+            return "its settings or its code have changed"
+        if causes:
+            names = {cause.dependency_asset_key.to_user_string() for cause in causes if cause.dependency_asset_key}
+            return f"{', '.join(sorted(names))} has changed"
+        return unchecked.get(key)
+
+    found: dict[dg.AssetKey, dict[str | None, str]] = {}
+    for key in (key for key in graph.toposorted_asset_keys if key in assets):
+        parts: Sequence[str | None] = contigs if graph.get(key).is_partitioned else [None]
+        if reasons := {part: why for part in parts if (why := reason(key, part))}:
+            found[key] = reasons
     return found

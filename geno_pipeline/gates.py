@@ -8,7 +8,7 @@ Concept: a Dagster check stops the run that it is in, and nothing else. So what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -40,14 +40,11 @@ def require_checks(context: dg.AssetExecutionContext) -> None:
         )
 
 
-def require_one_model(storage: Storage, tables: Iterable[str], now: MadeWith) -> None:
-    """Refuse to join tables that were not made with the model `now`. Raises `GateError`, naming each of them."""
-    found = {name: storage.made_with(name) for name in tables}
-    require_made_with(found, now)
+def require_one_model(found: Mapping[str, MadeWith | None], now: MadeWith) -> None:
+    """Refuse to join what was not made with the model `now`. Raises `GateError`, naming each of them.
 
-
-def require_made_with(found: dict[str, MadeWith | None], now: MadeWith) -> None:
-    """As `require_one_model`, of what was made with which model, by name."""
+    found: the model of each table or report, by name; None for one that does not say.
+    """
     differing = [
         f"{name} of {'an unknown one' if made is None else _name(made, now)}"
         for name, made in found.items()

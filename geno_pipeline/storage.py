@@ -155,14 +155,17 @@ class Storage(dg.ConfigurableResource):
         validate(contract_of(asset), frame.gather_every(max(step, 1)))
         return frame
 
-    def made_with(self, asset: str) -> MadeWith | None:
-        """The model that an unpartitioned table was made with; None where its file does not say.
+    def made_with(self, *assets: str) -> dict[str, MadeWith | None]:
+        """The model that each unpartitioned table was made with; None where its file does not say.
 
-        Raises `StorageError` if the file is missing.
+        Raises `StorageError` if a file is missing.
         """
-        (path,) = self.table_files(asset).values()
-        text = pl.read_parquet_metadata(path).get(_MADE_WITH)
-        return MadeWith(**json.loads(text)) if text else None
+        found: dict[str, MadeWith | None] = {}
+        for asset in assets:
+            (path,) = self.table_files(asset).values()
+            text = pl.read_parquet_metadata(path).get(_MADE_WITH)
+            found[asset] = MadeWith(**json.loads(text)) if text else None
+        return found
 
     def folder_result(self, asset: str, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
         """What a folder asset returns: its metadata, and a data version over the content of every file.

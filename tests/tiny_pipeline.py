@@ -7,6 +7,7 @@ the number of test processes.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -62,19 +63,25 @@ def copied(profile: Path, folder: Path) -> Path:
     return path
 
 
-def environment(profile: Path) -> dict[str, str]:
-    """That of a process which loads the profile with its own history."""
-    rest = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
+def _clean() -> dict[str, str]:
+    """The environment without settings of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
+
+
+def answer(profile: Path, script: str) -> Any:
+    """What a script prints last, as JSON, in a process that loads the profile with its own history."""
     history = {"GENO_RUNS": str(storage(profile) / "dagster"), "DAGSTER_HOME": str(REPOSITORY / "dagster_home")}
-    return rest | history | {"GENO_PROFILE": str(profile)}
+    environment = _clean() | history | {"GENO_PROFILE": str(profile)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def start(profile: Path, job: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "geno_pipeline", "run", "--profile", str(profile), "--job", job]
-    rest = {name: value for name, value in os.environ.items() if not name.startswith(("GENO_", "DAGSTER_"))}
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, env=rest, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=REPOSITORY, env=_clean(), stdout=pipe, stderr=pipe, text=True)
 
 
 def run(profile: Path, job: str) -> subprocess.CompletedProcess[str]:

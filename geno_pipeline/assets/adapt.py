@@ -26,7 +26,7 @@ from geno_pipeline.pictures import line_picture
 from geno_pipeline.storage import Storage
 
 
-@folder_asset("model", settings=[PROFILE.adapt], deps=["checkpoint", ENCODER, "encoder_identity", *GENOME])
+@folder_asset("model", version="2", settings=[PROFILE.adapt], deps=["checkpoint", ENCODER, "encoder_identity", *GENOME])
 def adapted_encoder(
     context: dg.AssetExecutionContext, storage: Storage, training_edits: pl.DataFrame
 ) -> dg.MaterializeResult:

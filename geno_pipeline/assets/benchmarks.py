@@ -87,7 +87,7 @@ def benchmark_scores(name: str, tracks: tuple[str, ...], description: str) -> dg
         repeat_annotation: pl.DataFrame,
     ) -> OfModel:
         made_with = model_at_hand(storage)
-        require_one_model(storage, CALIBRATED, made_with)
+        require_one_model(storage.made_with(*CALIBRATED), made_with)
         genome, policy = open_genome(), PROFILE.calibration.window_policy
         encoder, model = open_encoder(storage), load_model(storage)
         where = annotation(gene_annotation, repeat_annotation)

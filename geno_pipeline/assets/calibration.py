@@ -64,7 +64,7 @@ def calibration_scores(
 def calibration(storage: Storage, calibration_scores: pl.DataFrame) -> OfModel:
     """From raw surprise to a percentile among common variants of the same kind of place; backs off where few."""
     made_with = model_at_hand(storage)
-    require_one_model(storage, ["calibration_scores"], made_with)
+    require_one_model(storage.made_with("calibration_scores"), made_with)
     edges = gc_terciles(calibration_scores["gc"].to_numpy())
     return OfModel(calibrate(calibration_scores, edges, min_af=PROFILE.mix.min_af), made_with)
 

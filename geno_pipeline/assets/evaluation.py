@@ -44,8 +44,8 @@ OF_MODEL = (*CALIBRATED, "clinvar_scores", "brca_scores", "traitgym_scores", "ro
 )
 def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> OfModel:
     """How much of the change of state the model predicts, for one edit and for several in a row; no change is 0."""
-    states, training = (open_states(storage, name).table() for name in ("validation_states", "training_states"))
-    model, made_with = load_model(storage), model_at_hand(storage)
+    states, training = open_states(storage, "validation_states").table(), open_states(storage, "training_states")
+    model, made_with = load_model(storage), model_at_hand(storage, training)
     table = rollout.rollout_fidelity(
         states.batch.state.numpy(),
         predict_table(model, states).numpy(),
@@ -53,7 +53,7 @@ def rollout_fidelity(context: dg.AssetExecutionContext, storage: Storage) -> OfM
         states.keys["k"].to_numpy(),
         states.keys["holdout"].to_numpy(),
         states.keys["edit_type"].to_numpy(),
-        ridge=ridge_predictions(training, states, PROFILE.seed),
+        ridge=ridge_predictions(training.table(), states, PROFILE.seed),
         random=predict_table(untrained(model, states.sixmer_embeddings, PROFILE.seed), states).numpy(),
         n_resamples=PROFILE.evaluation.bootstrap,
         seed=PROFILE.seed,
@@ -112,8 +112,9 @@ def eval_report(
     reference_windows: pl.DataFrame,
 ) -> dg.MaterializeResult:
     """The report a person reads: is it better than no change, than the encoder alone, than no model, and on what n."""
-    settings, seed, made_with = PROFILE.evaluation, PROFILE.seed, model_at_hand(storage)
-    require_one_model(storage, OF_MODEL, made_with)
+    settings, seed, training = PROFILE.evaluation, PROFILE.seed, open_states(storage, "training_states")
+    made_with = model_at_hand(storage, training)
+    require_one_model(storage.made_with(*OF_MODEL), made_with)
     others, notes = _other_scores()
     scores = pl.concat([clinvar_scores, brca_scores, traitgym_scores]).unique(["contig", "pos", "ref", "alt"])
     rows = evaluated(benchmark_alleles, scores, zero_shot_scores, calibration_scores, others)
@@ -137,7 +138,7 @@ def eval_report(
             REPOSITORY,
             profile_sha256=PROFILE.digest,
             model_key=model_key(storage),
-            training_states=open_states(storage, "training_states").snapshot,
+            training_states=training.snapshot,
         ),
         made_with=asdict(made_with),
         evaluated=automation.evaluated(storage.path),

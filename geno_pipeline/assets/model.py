@@ -11,7 +11,7 @@ import polars as pl
 from geno_model.genomics.errors import InputError
 from geno_model.predictor.world_model import WorldModel
 from geno_model.training.loop import TrainingResult, TrainingSettings, Watchers, train
-from geno_model.training.state_store import read_sixmers
+from geno_model.training.state_store import StateStore, read_sixmers
 from geno_pipeline.assets import PROFILE, folder_asset, tell
 from geno_pipeline.assets.states import open_states
 from geno_pipeline.config import command, digest
@@ -85,8 +85,8 @@ def load_model(storage: Storage) -> WorldModel:
     return WorldModel.load(storage.path / "checkpoint", read_sixmers(storage.path / "training_states"))
 
 
-def model_at_hand(storage: Storage) -> MadeWith:
-    """The trained model's mark, for what is made with it.
+def model_at_hand(storage: Storage, training: StateStore | None = None) -> MadeWith:
+    """The trained model's mark, for what is made with it. training: the training states, where they are open already.
 
     Raises `StaleModelError` where the profile's settings or the training states are others than it was trained with.
     """
@@ -101,7 +101,7 @@ def model_at_hand(storage: Storage) -> MadeWith:
         for name, value in settings.items()
         if trained["settings"].get(name) != value
     ]
-    if trained["dataset"] != open_states(storage, "training_states").snapshot:
+    if trained["dataset"] != (training or open_states(storage, "training_states")).snapshot:
         differing.append("it was trained on other states")
     if differing:
         raise StaleModelError(

@@ -16,12 +16,13 @@ from geno_pipeline.assets.states import ENCODER, read_contract
 from geno_pipeline.build.release import ReleaseParts, assemble
 from geno_pipeline.evaluation import rollout
 from geno_pipeline.evaluation.history import read_metrics
-from geno_pipeline.gates import require_checks, require_made_with, require_one_model
+from geno_pipeline.gates import require_checks, require_one_model
 from geno_pipeline.storage import MadeWith, Storage
 
 
 @folder_asset(
     "release",
+    version="2",
     settings=[PROFILE.release, PROFILE.name, PROFILE.calibration.window_policy],
     deps=["eval_report", "checkpoint", "encoder_identity", ENCODER, *GENOME],
 )
@@ -38,8 +39,8 @@ def model_release(
     """Everything that `geno-score` needs, in one folder, each file listed with its SHA-256."""
     require_checks(context)
     made_with, reported = model_at_hand(storage), (read_metrics(storage.path / "eval_report") or {}).get("made_with")
-    require_one_model(storage, (*CALIBRATED, "rollout_fidelity"), made_with)
-    require_made_with({"eval_report": MadeWith(**reported) if reported else None}, made_with)
+    tables = storage.made_with(*CALIBRATED, "rollout_fidelity")
+    require_one_model(tables | {"eval_report": MadeWith(**reported) if reported else None}, made_with)
     skill = rollout.overall(rollout_fidelity)
     about = {
         "name": PROFILE.name,

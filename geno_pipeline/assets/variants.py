@@ -30,6 +30,7 @@ READ = list(dict.fromkeys(name for source in FILES for name in inputs(source)))
 
 @table_asset(
     "variants",
+    version="2",
     partitioned=True,
     settings=[PROFILE.inputs.gnomad, PROFILE.inputs.an_where_af_missing, PROFILE.mix.min_af],
     deps=[*inputs("gnomad"), "reference_genome"],
@@ -52,7 +53,11 @@ def gnomad_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.D
 
 
 @table_asset(
-    "variants", partitioned=True, settings=[PROFILE.inputs.clinvar], deps=[*inputs("clinvar"), "reference_genome"]
+    "variants",
+    version="2",
+    partitioned=True,
+    settings=[PROFILE.inputs.clinvar],
+    deps=[*inputs("clinvar"), "reference_genome"],
 )
 def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Alleles that laboratories judged: pathogenic, benign or uncertain, with review stars, consequence and gene."""
@@ -75,7 +80,11 @@ def clinvar_variants(context: dg.AssetExecutionContext, storage: Storage) -> pl.
 
 
 @table_asset(
-    "variants", partitioned=True, settings=[PROFILE.inputs.phased], deps=[*inputs("phased"), "reference_genome"]
+    "variants",
+    version="2",
+    partitioned=True,
+    settings=[PROFILE.inputs.phased],
+    deps=[*inputs("phased"), "reference_genome"],
 )
 def phased_haplotypes(context: dg.AssetExecutionContext, storage: Storage) -> pl.DataFrame:
     """Two to eight alleles that lie together on one chromosome copy within 1,000 bp, nothing between them left out."""

@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 
 from geno_pipeline import automation
-from tests.tiny_pipeline import REPOSITORY, copied, environment, run, storage
+from tests.tiny_pipeline import REPOSITORY, answer, copied, run, storage
 
 pytestmark = pytest.mark.slow
 REFRESHED = """clinvar_variants variant_accounting holdout_clinvar benchmark_alleles clinvar_scores brca_scores
@@ -144,16 +144,7 @@ def before(profile: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def days(profile: Path, before: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-c", DAYS],
-        cwd=REPOSITORY,
-        env=environment(profile),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3_000:]
-    return {day["what"]: day for day in json.loads(done.stdout.splitlines()[-1])}
+    return {day["what"]: day for day in answer(profile, DAYS)}
 
 
 @pytest.mark.parametrize("what", ["new release", "same date, other content", "another table"])

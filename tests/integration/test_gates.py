@@ -6,17 +6,14 @@ with the one asset.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tiny_pipeline import REPOSITORY, changed, copied, environment, run, storage
+from tests.tiny_pipeline import answer, changed, copied, run, storage
 
 pytestmark = pytest.mark.slow
 
@@ -53,16 +50,7 @@ def checked(asset, check, passed):
 
 def pressed(profile: Path, script: str) -> dict[str, Any]:
     """What happened in a process that has the profile."""
-    done = subprocess.run(
-        [sys.executable, "-c", PREAMBLE + script + "\nprint(json.dumps(happened))"],
-        cwd=REPOSITORY,
-        env=environment(profile),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3_000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return answer(profile, PREAMBLE + script + "\nprint(json.dumps(happened))")
 
 
 TWO_MODELS = """
